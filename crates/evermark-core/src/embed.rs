@@ -1,0 +1,49 @@
+//! Turning text into vectors, as the rest of the program sees it.
+
+use crate::error::ErrorKind;
+use std::time::Duration;
+
+/// Names a model and the width of what it makes: the two things a vector's meaning depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ModelId {
+    pub name: String,
+    pub dimension: usize,
+}
+
+/// What the text is for; some models prefix queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Query,
+    Passage,
+}
+
+/// Why text could not be embedded.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct EmbedError {
+    pub kind: ErrorKind,
+    /// A stable class for metrics and health: `timeout`, `rate_limited`, `unauthorized`, `wrong_dimension`, …
+    pub class: &'static str,
+    pub message: String,
+    /// How long the provider asked us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl EmbedError {
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+/// Makes vectors from texts. Calls block; implementations bound their own time.
+pub trait Embedder: Send + Sync {
+    fn model(&self) -> &ModelId;
+
+    /// Returns one vector of [`ModelId::dimension`] finite components per text, in order.
+    ///
+    /// `deadline` bounds the whole call, retries included.
+    fn embed(&self, texts: &[String], purpose: Purpose, deadline: Duration) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// Tells whether vectors are worth caching on disk (they cost money or much time).
+    fn is_costly(&self) -> bool;
+}

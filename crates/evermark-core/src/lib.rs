@@ -1,0 +1,9 @@
+//! Words and pure decisions. No I/O, no async runtime, no global state.
+
+pub mod embed;
+pub mod error;
+pub mod filter;
+pub mod id;
+pub mod index;
+pub mod memory;
+pub mod world;
