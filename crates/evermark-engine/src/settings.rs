@@ -1,0 +1,53 @@
+//! Bounds and intervals, as data.
+
+use std::time::Duration;
+
+/// Everything about the engine that can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Zone of naive timestamps and of the day in file names.
+    pub timezone: jiff::tz::TimeZone,
+    pub sweep_interval: Duration,
+    /// A file younger than this is not read yet: it may be half written.
+    pub settle: Duration,
+    /// Watch for edits; off, only the sweep sees them.
+    pub watch: bool,
+    /// Rows and age at which accepted rows are committed.
+    pub flush_rows_max: usize,
+    pub flush_age_max: Duration,
+    /// Files taken per indexer round.
+    pub files_per_tick: usize,
+    /// Largest Markdown file that is read.
+    pub file_bytes_max: u64,
+    /// A silence this long ends a segment.
+    pub segment_gap: Duration,
+    /// A segment holds at most this many messages and characters.
+    pub segment_messages_max: usize,
+    pub segment_chars_max: usize,
+    /// Messages that may wait in one session's inbox, and in all.
+    pub inbox_session_max: usize,
+    pub inbox_total_max: usize,
+    /// How long one search may wait for the query's embedding.
+    pub query_embed_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timezone: jiff::tz::TimeZone::UTC,
+            sweep_interval: Duration::from_secs(30),
+            settle: Duration::from_millis(300),
+            watch: true,
+            flush_rows_max: 4096,
+            flush_age_max: Duration::from_millis(500),
+            files_per_tick: 256,
+            file_bytes_max: 256 << 20,
+            segment_gap: Duration::from_secs(30 * 60),
+            segment_messages_max: 50,
+            segment_chars_max: 24_000,
+            inbox_session_max: 20_000,
+            inbox_total_max: 1_000_000,
+            query_embed_timeout: Duration::from_secs(5),
+        }
+    }
+}
