@@ -1,0 +1,14 @@
+//! Measures the program: builds it the way the tests do, then hands the arguments to `evermark bench`.
+
+use crate::chore::{self, Failure};
+use std::process::Command;
+
+/// Runs `evermark bench` with `args`.
+pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
+    // The whole workspace is selected, though one binary is built: `--package evermark` would give the shared
+    // dependencies other features, and compile Lance again.
+    chore::run(&mut chore::cargo(["build", "--locked", "--workspace", "--bin", "evermark"]))?;
+    // Built with the same profile, it lies beside us.
+    let xtask = std::env::current_exe().map_err(|source| Failure::Start { command: "evermark".to_owned(), source })?;
+    chore::run(Command::new(xtask.with_file_name("evermark")).arg("bench").args(args))
+}

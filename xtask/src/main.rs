@@ -1,0 +1,46 @@
+//! Repository chores, with the standard library alone: what CI runs is what a person runs.
+//!
+//! `ci` runs every check, light first. `layers` proves the arrows between the crates, `lockfile` holds the number of
+//! packages, `bench` builds the program and measures it.
+#![expect(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
+
+mod bench;
+mod chore;
+mod ci;
+mod layers;
+mod lockfile;
+mod sources;
+
+use chore::Failure;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask <chore>
+
+  ci [STEP…]    every check that guards a commit, light first; or only the named ones
+  layers        the arrows between the crates, and what libraries must not do
+  lockfile      the number of packages in Cargo.lock, against its ceiling
+  bench ARG…    build the program, then run `evermark bench ARG…`";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (chore, rest) = args.split_first().map_or(("help", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let done = match chore {
+        "ci" => ci::run(rest),
+        "layers" => layers::run(),
+        "lockfile" => lockfile::run(),
+        "bench" => bench::run(rest),
+        "help" | "-h" | "--help" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(Failure::Usage(format!("no chore is called `{other}`\n\n{HELP}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask {chore}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
