@@ -6,4 +6,5 @@ pub mod filter;
 pub mod id;
 pub mod index;
 pub mod memory;
+pub mod text;
 pub mod world;
