@@ -18,7 +18,7 @@ pub enum Purpose {
 }
 
 /// Why text could not be embedded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct EmbedError {
     pub kind: ErrorKind,
@@ -43,6 +43,22 @@ pub trait Embedder: Send + Sync {
     ///
     /// `deadline` bounds the whole call, retries included.
     fn embed(&self, texts: &[String], purpose: Purpose, deadline: Duration) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// Returns one outcome per text, in order: a text that is refused costs only itself, and vectors that were already
+    /// paid for survive a later failure.
+    ///
+    /// `deadline` bounds the whole call, retries included.
+    fn embed_each(
+        &self,
+        texts: &[String],
+        purpose: Purpose,
+        deadline: Duration,
+    ) -> Vec<Result<Vec<f32>, EmbedError>> {
+        match self.embed(texts, purpose, deadline) {
+            Ok(vectors) => vectors.into_iter().map(Ok).collect(),
+            Err(error) => texts.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
 
     /// Tells whether vectors are worth caching on disk (they cost money or much time).
     fn is_costly(&self) -> bool;

@@ -1,1 +1,3 @@
+//! Development only: contract suites, generators, fault harness.
 
+pub mod stub_embeddings;
