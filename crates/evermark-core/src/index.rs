@@ -118,10 +118,12 @@ pub trait Index: Send + Sync {
 
     /// Returns rows that contain any of `terms`, best BM25 first (k1 1.2, b 0.75, statistics of this owner and kind).
     ///
-    /// Ties break by id. Statistics count every row of the owner and kind, whatever the filter says.
+    /// Ties break by id. Statistics count every row of the owner and kind that is not deprecated, whatever the ask sees
+    /// (see [`crate::bm25`]).
     fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError>;
 
-    /// Returns rows nearest to `vector` by cosine, best first; ties break by id. Rows without a vector are not seen.
+    /// Returns rows nearest to `vector` by cosine, best first; ties break by id. Rows without a vector are not seen, nor
+    /// rows whose vector points nowhere ([`crate::vector::unit`]).
     ///
     /// Errors: [`ErrorKind::Invalid`] on a wrong width.
     fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError>;

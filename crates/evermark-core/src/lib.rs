@@ -1,6 +1,8 @@
 //! Words and pure decisions. No I/O, no async runtime, no global state.
 
+pub mod bm25;
 pub mod embed;
+pub mod exact;
 pub mod extract;
 pub mod error;
 pub mod filter;
@@ -9,4 +11,5 @@ pub mod index;
 pub mod memory;
 pub mod text;
 pub mod reconcile;
+pub mod vector;
 pub mod world;

@@ -1,0 +1,216 @@
+//! The index at its plainest: all rows in a map, every question answered by looking at each row.
+//!
+//! It serves small vaults, and it is the oracle other indexes are compared with, so it prefers being obviously right:
+//! nothing is kept but the rows, nothing is computed before it is asked for. It is never durable: it stands for an index
+//! that is rebuilt from the Markdown.
+
+#[cfg(test)]
+mod tests;
+
+use crate::bm25::Corpus;
+use crate::error::ErrorKind;
+use crate::id::{Kind, MemoryKey, Owner};
+use crate::index::{Ask, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order, Upkeep};
+use crate::memory::{Digest32, Memory};
+use crate::vector;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A brute-force index in memory.
+#[derive(Debug, Default)]
+pub struct ExactIndex {
+    dimension: Option<usize>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rows: BTreeMap<MemoryKey, Indexable>,
+    /// Keys written or removed since the last flush.
+    pending: BTreeSet<MemoryKey>,
+}
+
+impl ExactIndex {
+    /// Makes an empty index. `dimension` is the width of its vectors; without one it takes none.
+    pub fn new(dimension: Option<usize>) -> Self {
+        Self { dimension, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No call can leave the map half changed, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_width(&self, vector: &[f32]) -> Result<(), IndexError> {
+        match self.dimension {
+            Some(dimension) if dimension == vector.len() => Ok(()),
+            Some(dimension) => {
+                let message = format!("vector has {} components, the index has {dimension}", vector.len());
+                Err(IndexError::new(ErrorKind::Invalid, message))
+            }
+            None => Err(IndexError::new(ErrorKind::Invalid, "the index holds no vectors")),
+        }
+    }
+}
+
+impl State {
+    fn rows_of<'a>(&'a self, owner: &Owner, kind: Kind) -> impl Iterator<Item = &'a Indexable> + use<'a> {
+        let first = MemoryKey { owner: owner.clone(), kind, id: String::new() };
+        let owner = owner.clone();
+        self.rows.range(first..).take_while(move |(key, _)| key.owner == owner && key.kind == kind).map(|(_, row)| row)
+    }
+}
+
+/// Tells whether the ask sees a row of its owner and kind.
+fn sees(ask: &Ask<'_>, memory: &Memory) -> bool {
+    let in_list = |list: Option<&[String]>, value: Option<&String>| {
+        list.is_none_or(|list| value.is_some_and(|value| list.contains(value)))
+    };
+    (ask.deprecated || memory.deprecated_by.is_none())
+        && in_list(ask.parents, memory.parent_id.as_ref())
+        && in_list(ask.ids, Some(&memory.id))
+        && ask.filter.matches(memory)
+}
+
+/// Puts the best first, ties by id, and keeps `limit`.
+fn best(mut hits: Vec<Hit>, limit: usize) -> Vec<Hit> {
+    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    hits.truncate(limit);
+    hits
+}
+
+fn hit(memory: &Memory, score: f32) -> Hit {
+    Hit { id: memory.id.clone(), parent_id: memory.parent_id.clone(), score }
+}
+
+/// Orders a listing: by time, rows without one last either way, ties by id.
+fn by_time(order: Order, a: &Memory, b: &Memory) -> Ordering {
+    let times = match (a.timestamp_us, b.timestamp_us) {
+        (Some(a), Some(b)) if order.descending => b.cmp(&a),
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    };
+    times.then_with(|| a.id.cmp(&b.id))
+}
+
+impl Index for ExactIndex {
+    fn upsert(&self, rows: &[Indexable]) -> Result<(), IndexError> {
+        for row in rows {
+            row.vector.as_deref().map_or(Ok(()), |vector| self.check_width(vector))?;
+        }
+        let mut state = self.state();
+        for row in rows {
+            let key = row.memory.key();
+            state.rows.insert(key.clone(), row.clone());
+            state.pending.insert(key);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, keys: &[MemoryKey]) -> Result<(), IndexError> {
+        let mut state = self.state();
+        for key in keys {
+            if state.rows.remove(key).is_some() {
+                state.pending.insert(key.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        self.state().pending.clear();
+        Ok(())
+    }
+
+    fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError> {
+        let state = self.state();
+        let terms: BTreeSet<&str> = terms.iter().map(String::as_str).filter(|term| !term.is_empty()).collect();
+        let mut corpus = Corpus::default();
+        let mut holding: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in state.rows_of(ask.owner, ask.kind).filter(|row| row.memory.deprecated_by.is_none()) {
+            corpus.add(row.tokens.split_whitespace().count() as u64);
+            let distinct: HashSet<&str> = row.tokens.split_whitespace().collect();
+            for term in distinct.intersection(&terms.iter().copied().collect()) {
+                *holding.entry(term).or_default() += 1;
+            }
+        }
+        let mut hits = Vec::new();
+        for row in state.rows_of(ask.owner, ask.kind).filter(|row| sees(ask, &row.memory)) {
+            let n_terms = row.tokens.split_whitespace().count() as u64;
+            let mut score = 0.0;
+            for term in &terms {
+                let count = row.tokens.split_whitespace().filter(|token| token == term).count();
+                if count > 0 {
+                    let idf = corpus.idf(holding.get(term).copied().unwrap_or_default());
+                    score += corpus.weight(idf, u32::try_from(count).unwrap_or(u32::MAX), n_terms);
+                }
+            }
+            if score > 0.0 {
+                hits.push(hit(&row.memory, score as f32));
+            }
+        }
+        Ok(best(hits, ask.limit))
+    }
+
+    fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
+        self.check_width(vector)?;
+        let state = self.state();
+        let mut hits = Vec::new();
+        if vector::unit(vector).is_some() {
+            for row in state.rows_of(ask.owner, ask.kind).filter(|row| sees(ask, &row.memory)) {
+                if let Some(found) = row.vector.as_deref().filter(|found| vector::unit(found).is_some()) {
+                    hits.push(hit(&row.memory, vector::cosine(found, vector)));
+                }
+            }
+        }
+        Ok(best(hits, ask.limit))
+    }
+
+    fn fetch(&self, owner: &Owner, kind: Kind, ids: &[String]) -> Result<Vec<Memory>, IndexError> {
+        let state = self.state();
+        let key = |id: &String| MemoryKey { owner: owner.clone(), kind, id: id.clone() };
+        Ok(ids.iter().filter_map(|id| state.rows.get(&key(id))).map(|row| row.memory.clone()).collect())
+    }
+
+    fn list(&self, ask: &Ask<'_>, order: Order, offset: usize) -> Result<Listing, IndexError> {
+        let state = self.state();
+        let mut seen: Vec<&Memory> =
+            state.rows_of(ask.owner, ask.kind).map(|row| &row.memory).filter(|memory| sees(ask, memory)).collect();
+        seen.sort_by(|a, b| by_time(order, a, b));
+        let memories = seen.iter().skip(offset).take(ask.limit).map(|&memory| memory.clone()).collect();
+        Ok(Listing { memories, total: seen.len() })
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) -> Result<(), IndexError> {
+        // Copied out first, so that `visit` may call the index.
+        let rows: Vec<_> = {
+            let state = self.state();
+            state.rows.iter().map(|(key, row)| (key.clone(), row.memory.path.clone(), row.memory.digest())).collect()
+        };
+        for (key, path, digest) in rows {
+            visit(key, &path, digest);
+        }
+        Ok(())
+    }
+
+    fn upkeep(&self) -> Result<Upkeep, IndexError> {
+        Ok(Upkeep::default())
+    }
+
+    fn info(&self) -> Result<IndexInfo, IndexError> {
+        let state = self.state();
+        let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
+        for key in state.rows.keys() {
+            *counts.entry(key.kind).or_default() += 1;
+        }
+        Ok(IndexInfo {
+            rows: counts.into_iter().collect(),
+            pending: state.pending.len() as u64,
+            dimension: self.dimension,
+            ..IndexInfo::default()
+        })
+    }
+}
