@@ -1,0 +1,77 @@
+//! Which data files to merge: size-tiered, bounded, pure.
+//!
+//! A tier holds pieces of about the same size. When a tier has [`FANOUT`] of them they become one piece of the next
+//! tier, so a row is rewritten once per tier, O(log n) times, and a full piece is left alone until a quarter of
+//! it is dead. No pass reads or writes more than [`GROUP_BYTES_MAX`].
+
+/// Pieces of one tier that make a piece of the next. Lower rewrites rows more often, higher leaves more files to open.
+pub(crate) const FANOUT: usize = 8;
+/// Bounds one pass: what it reads, what it writes, and so the space it needs beside the old files.
+pub(crate) const GROUP_BYTES_MAX: u64 = 32 << 20;
+/// Descriptors one pass may hold.
+pub(crate) const GROUP_PIECES_MAX: usize = 32;
+/// A piece this large is not merged further: [`FANOUT`] of them would not fit a group.
+const FULL_BYTES: u64 = 16 << 20;
+/// Tiers start here: a one-row file has about 10 KiB, most of it footer.
+const SMALLEST_TIER_BYTES: u64 = 64 << 10;
+/// A piece is rewritten by itself when a quarter of its rows is dead.
+const DEAD_SHARE: u64 = 4;
+
+/// One fragment, as far as this decision goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    pub id: u64,
+    /// Rows in the file, dead ones included.
+    pub rows: u64,
+    pub dead: u64,
+    pub bytes: u64,
+}
+
+impl Piece {
+    /// Returns what the piece would weigh without its dead rows.
+    fn live_bytes(self) -> u64 {
+        if self.rows == 0 { 0 } else { self.bytes - self.bytes * self.dead.min(self.rows) / self.rows }
+    }
+
+    fn is_rotten(self) -> bool {
+        self.dead * DEAD_SHARE > self.rows
+    }
+
+    fn tier(self) -> u32 {
+        let mut tier = 0;
+        let mut limit = SMALLEST_TIER_BYTES;
+        while self.live_bytes() > limit {
+            limit *= FANOUT as u64;
+            tier += 1;
+        }
+        tier
+    }
+}
+
+/// Returns the ids of pieces to merge into one, or `None` when the pieces are as they should be.
+pub fn choose(pieces: &[Piece]) -> Option<Vec<u64>> {
+    let rotten: Vec<Piece> = pieces.iter().copied().filter(|piece| piece.is_rotten()).collect();
+    if !rotten.is_empty() {
+        return Some(take(rotten));
+    }
+    let mut tiers: std::collections::BTreeMap<u32, Vec<Piece>> = std::collections::BTreeMap::new();
+    for piece in pieces.iter().copied().filter(|piece| piece.live_bytes() < FULL_BYTES) {
+        tiers.entry(piece.tier()).or_default().push(piece);
+    }
+    tiers.into_values().find(|tier| tier.len() >= FANOUT).map(take).filter(|group| group.len() > 1)
+}
+
+/// Takes the smallest pieces that fit one pass; at least one, whatever it weighs.
+fn take(mut pieces: Vec<Piece>) -> Vec<u64> {
+    pieces.sort_by_key(|piece| (piece.live_bytes(), piece.id));
+    let mut bytes = 0;
+    let mut group = Vec::new();
+    for piece in pieces {
+        bytes += piece.bytes;
+        if !group.is_empty() && (bytes > GROUP_BYTES_MAX || group.len() >= GROUP_PIECES_MAX) {
+            break;
+        }
+        group.push(piece.id);
+    }
+    group
+}

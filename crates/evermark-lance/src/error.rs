@@ -1,0 +1,163 @@
+//! Classifies what Lance reports, once: every other module hands its failures to [`failed`].
+//!
+//! Lance has no variant for a full disk or for missing descriptors. They arrive as `io::Error` somewhere in the chain of
+//! causes, as `io::ErrorKind` without the number (tokio's files), or as text only (its local writer). So: walk the chain,
+//! look at numbers, then kinds, then Lance's own variants, and read text last.
+
+use evermark_core::error::ErrorKind;
+use evermark_core::index::IndexError;
+use std::error::Error as StdError;
+use std::io;
+
+/// Returns the error people and code see for `doing` having failed with `cause`.
+pub(crate) fn failed(doing: &str, cause: impl StdError + Send + Sync + 'static) -> IndexError {
+    let kind = classify(&cause);
+    IndexError { kind, message: format!("cannot {doing} ({})", class(kind)), source: Some(Box::new(cause)) }
+}
+
+/// Returns the error for derived data that is not as it must be.
+pub(crate) fn corrupt(message: impl Into<String>) -> IndexError {
+    IndexError::new(ErrorKind::Corrupt, message)
+}
+
+fn class(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::NotFound => "not found",
+        ErrorKind::Conflict => "another writer",
+        ErrorKind::Unavailable => "not possible now",
+        ErrorKind::NoSpace => "no space on the disk",
+        ErrorKind::Corrupt => "damaged",
+        ErrorKind::Internal => "unexpected",
+    }
+}
+
+/// Returns what kind of failure `error` is, looking through everything that wraps it.
+pub fn classify(error: &(dyn StdError + 'static)) -> ErrorKind {
+    // The most telling cause wins: a full disk below "internal error" is still a full disk.
+    let mut found = None;
+    let mut seen = 0;
+    walk(error, &mut seen, &mut |cause| {
+        let kind = of_io(cause).or_else(|| of_lance(cause));
+        if let Some(kind) = kind
+            && found.is_none_or(|before| rank(kind) > rank(before))
+        {
+            found = Some(kind);
+        }
+    });
+    match found {
+        // These two say least; the text may know better.
+        None | Some(ErrorKind::Internal | ErrorKind::Corrupt) => of_text(&error_text(error)).or(found),
+        told => told,
+    }
+    .unwrap_or(ErrorKind::Internal)
+}
+
+fn rank(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::NoSpace => 6,
+        ErrorKind::Unavailable => 5,
+        ErrorKind::Conflict => 4,
+        ErrorKind::Corrupt => 3,
+        ErrorKind::NotFound => 2,
+        ErrorKind::Invalid => 1,
+        ErrorKind::Internal => 0,
+    }
+}
+
+/// Chains longer than this are cyclic or absurd.
+const CAUSES_MAX: usize = 64;
+
+fn walk(error: &(dyn StdError + 'static), seen: &mut usize, visit: &mut dyn FnMut(&(dyn StdError + 'static))) {
+    *seen += 1;
+    if *seen > CAUSES_MAX {
+        return;
+    }
+    visit(error);
+    // `io::Error::source` skips the error it wraps and goes straight to that error's cause.
+    if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        walk(inner, seen, visit);
+        return;
+    }
+    if let Some(lance::Error::Wrapped { error, .. }) = error.downcast_ref::<lance::Error>() {
+        walk(error.as_ref(), seen, visit);
+        return;
+    }
+    if let Some(cause) = error.source() {
+        walk(cause, seen, visit);
+    }
+}
+
+fn of_io(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    let error = error.downcast_ref::<io::Error>()?;
+    // Linux and macOS agree on all of these but EDQUOT (122 and 69).
+    match error.raw_os_error() {
+        Some(28 | 122 | 27) => return Some(ErrorKind::NoSpace),
+        Some(69) if cfg!(target_os = "macos") => return Some(ErrorKind::NoSpace),
+        // EMFILE, ENFILE, EIO, EAGAIN, ENOMEM, EROFS, ESTALE, EACCES, EPERM, EBUSY
+        Some(24 | 23 | 5 | 11 | 12 | 30 | 116 | 13 | 1 | 16) => return Some(ErrorKind::Unavailable),
+        _ => {}
+    }
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Some(ErrorKind::NoSpace),
+        io::ErrorKind::TimedOut
+        | io::ErrorKind::WouldBlock
+        | io::ErrorKind::ResourceBusy
+        | io::ErrorKind::OutOfMemory
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::StaleNetworkFileHandle
+        | io::ErrorKind::Interrupted => Some(ErrorKind::Unavailable),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Some(ErrorKind::Corrupt),
+        _ => None,
+    }
+}
+
+fn of_lance(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    use lance::Error;
+    match error.downcast_ref::<Error>()? {
+        Error::DiskCapExceeded { .. } => Some(ErrorKind::NoSpace),
+        Error::Timeout { .. } | Error::TooMuchWriteContention { .. } => Some(ErrorKind::Unavailable),
+        Error::CommitConflict { .. } | Error::RetryableCommitConflict { .. } | Error::IncompatibleTransaction { .. } => {
+            Some(ErrorKind::Conflict)
+        }
+        Error::CorruptFile { .. }
+        | Error::NotFound { .. }
+        | Error::DatasetNotFound { .. }
+        | Error::SchemaMismatch { .. }
+        | Error::Schema { .. }
+        | Error::Arrow { .. }
+        | Error::Internal { .. } => Some(ErrorKind::Corrupt),
+        // The rest either wrap a cause that is looked at by itself, or mean that we called Lance wrongly.
+        _ => None,
+    }
+}
+
+fn error_text(error: &(dyn StdError + 'static)) -> String {
+    let mut text = String::new();
+    let mut seen = 0;
+    walk(error, &mut seen, &mut |cause| {
+        text.push_str(&cause.to_string());
+        text.push('\n');
+    });
+    text.make_ascii_lowercase();
+    text
+}
+
+fn of_text(text: &str) -> Option<ErrorKind> {
+    const NO_SPACE: [&str; 6] =
+        ["os error 28", "os error 122", "os error 27", "no space left", "quota exceeded", "file too large"];
+    const UNAVAILABLE: [&str; 6] =
+        ["os error 24", "os error 23", "os error 5)", "too many open files", "os error 30", "read-only file system"];
+    const CORRUPT: [&str; 4] = ["failed to fill whole buffer", "unexpected end of file", "corrupt", "os error 2)"];
+    let has = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
+    if has(&NO_SPACE) {
+        Some(ErrorKind::NoSpace)
+    } else if has(&UNAVAILABLE) {
+        Some(ErrorKind::Unavailable)
+    } else if has(&CORRUPT) {
+        Some(ErrorKind::Corrupt)
+    } else {
+        None
+    }
+}
