@@ -2,12 +2,13 @@
 
 pub mod bm25;
 pub mod embed;
-pub mod exact;
 pub mod extract;
 pub mod error;
+pub mod exact;
 pub mod filter;
 pub mod id;
 pub mod index;
+pub mod markdown;
 pub mod memory;
 pub mod text;
 pub mod reconcile;
