@@ -36,10 +36,6 @@ impl Dir {
         Ok(Self { fd, path: self.path.join(name) })
     }
 
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()?, path: self.path.clone() })
-    }
-
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -114,27 +114,30 @@ pub(crate) fn random_hex(world: &dyn World, n: usize) -> String {
 
 /// Writes and syncs a temporary beside `name` and returns its name.
 pub(crate) fn stage(world: &dyn World, dir: &Dir, name: &OsStr, bytes: &[u8]) -> io::Result<OsString> {
-    stage_as(world, dir, beside(name, "tmp", &random_hex(world, 8)), bytes, |_| Ok(()))
+    let temp = beside(name, "tmp", &random_hex(world, 8));
+    stage_as(world, dir, &temp, bytes, |_| Ok(()))?;
+    Ok(temp)
 }
 
 /// Like [`stage`], under a name the caller chose; `dress` may set the mode and owner before the sync.
 pub(crate) fn stage_as(
     world: &dyn World,
     dir: &Dir,
-    temp: OsString,
+    temp: &OsStr,
     bytes: &[u8],
     dress: impl FnOnce(&File) -> io::Result<()>,
-) -> io::Result<OsString> {
-    let written = dir.create(&temp).and_then(|mut file| {
+) -> io::Result<File> {
+    let written = dir.create(temp).and_then(|mut file| {
         file.write_all(bytes)?;
         dress(&file)?;
-        file.sync_all()
+        file.sync_all()?;
+        Ok(file)
     });
     match written {
-        Ok(()) => world.reach(TEMP_WRITTEN).map(|()| temp),
+        Ok(file) => world.reach(TEMP_WRITTEN).map(|()| file),
         Err(error) => {
             // A full disk must not also keep what did not fit.
-            discard(dir, &temp);
+            discard(dir, temp);
             Err(error)
         }
     }

@@ -8,3 +8,4 @@ pub mod durable;
 pub mod error;
 pub mod layout;
 pub mod lock;
+pub mod vault;
