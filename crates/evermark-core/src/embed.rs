@@ -1,5 +1,12 @@
 //! Turning text into vectors, as the rest of the program sees it.
 
+mod hash;
+
+#[cfg(test)]
+mod tests;
+
+pub use hash::HashEmbedder;
+
 use crate::error::ErrorKind;
 use std::time::Duration;
 
@@ -48,12 +55,7 @@ pub trait Embedder: Send + Sync {
     /// paid for survive a later failure.
     ///
     /// `deadline` bounds the whole call, retries included.
-    fn embed_each(
-        &self,
-        texts: &[String],
-        purpose: Purpose,
-        deadline: Duration,
-    ) -> Vec<Result<Vec<f32>, EmbedError>> {
+    fn embed_each(&self, texts: &[String], purpose: Purpose, deadline: Duration) -> Vec<Result<Vec<f32>, EmbedError>> {
         match self.embed(texts, purpose, deadline) {
             Ok(vectors) => vectors.into_iter().map(Ok).collect(),
             Err(error) => texts.iter().map(|_| Err(error.clone())).collect(),

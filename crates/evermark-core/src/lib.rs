@@ -6,6 +6,7 @@ pub mod extract;
 pub mod error;
 pub mod exact;
 pub mod filter;
+pub mod fusion;
 pub mod id;
 pub mod index;
 pub mod markdown;
