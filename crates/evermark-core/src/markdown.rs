@@ -7,11 +7,13 @@
 //! and edits and gives the bytes to write. Format: decision 0005 and contract §C.
 
 mod daily;
+mod decode;
 mod draft;
 mod entry;
 mod escape;
 mod front_matter;
 mod place;
+mod read;
 mod time;
 mod yaml;
 
@@ -19,6 +21,7 @@ pub use daily::{DailyFile, EditError};
 pub use draft::EntryDraft;
 pub use entry::Entry;
 pub use front_matter::{FrontMatter, FrontMatterFault, Newline, NotEditable};
+pub use read::{ENTRY_BYTES_MAX, FileReading, read_file};
 pub use place::{
     FileKind, Place, UnsafeName, document_dir, inbox_path, inbox_sequence, is_safe_id, owner_dir, path_for, place, sanitize, scope_dir,
     segment_path, session_dir, skill_path, topic_name, track_of,

@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 
 /// Longest block that is parsed, in bytes. A profile of 45 items is 10 KB; the limit only keeps nonsense cheap.
-pub const BLOCK_BYTES_MAX: usize = 4 << 20;
+pub(super) const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// Deepest nesting that is followed. EverOS nests three levels.
 const DEPTH_MAX: usize = 64;
 /// How much aliases may copy in all, in bytes plus one per node: bounds "billion laughs".
@@ -52,6 +52,9 @@ enum Frame {
 pub(super) fn parse(block: &str) -> Result<Vec<Field>, Fault> {
     if block.len() > BLOCK_BYTES_MAX {
         return Err(Fault { line: 0, message: format!("longer than {BLOCK_BYTES_MAX} bytes") });
+    }
+    if let Some(at) = block.find('\0') {
+        return Err(Fault { line: block[..at].matches('\n').count(), message: "a NUL byte".to_owned() });
     }
     Reader::default().read(block)
 }
