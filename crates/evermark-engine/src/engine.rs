@@ -1,40 +1,175 @@
 //! The handle: opens a root, runs its loops, closes it.
+//!
+//! All verbs block; nothing here knows an async runtime. Background work is made of ticks (`indexer`, `reconcile`,
+//! `remember`, `upkeep`), each also callable by hand, so that tests and short-lived commands run the same code as the
+//! daemon without waiting for anything.
 
 use crate::add::{AddRequest, FlushRequest, Receipt};
 use crate::error::Error;
 use crate::get::{GetAnswer, GetRequest};
+use crate::health::Ailments;
+use crate::inbox::Inbox;
+use crate::indexer::Unflushed;
+use crate::live::Live;
 use crate::search::{SearchAnswer, SearchRequest};
+use crate::settings::Settings;
 use crate::status::{ProgressMark, RebuildReport, Status, SyncReport, VerifyReport};
+use crate::tasks::Tasks;
+use evermark_core::embed::ModelId;
+use evermark_core::index::{Index, IndexError};
+use evermark_core::world::World;
+use evermark_models::cached::CachedEmbedder;
+use evermark_store::layout::{Identity, Layout};
+use evermark_store::ledger::Ledger;
+use evermark_store::lock::RootLock;
+use evermark_store::vault::Vault;
+use evermark_store::watch::Watch;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+/// Opens generations of the index.
+pub trait OpenIndex: Send + Sync {
+    /// Opens, or makes, the generation in this folder. `dimension` is the width of its vectors; `None`: it holds none.
+    fn open(&self, dir: &Path, dimension: Option<usize>) -> Result<Arc<dyn Index>, IndexError>;
+}
+
+/// Makes the embedder of a root; it may keep a cache below the folder given.
+pub type MakeEmbedder = Box<dyn FnOnce(&Path) -> Result<CachedEmbedder, evermark_core::embed::EmbedError> + Send>;
+
+/// What an engine is made of.
+pub struct Parts {
+    pub root: PathBuf,
+    pub settings: Settings,
+    pub world: Arc<dyn World>,
+    pub indexes: Arc<dyn OpenIndex>,
+    /// `None`: keyword search only.
+    pub embedder: Option<MakeEmbedder>,
+}
 
 /// A root that is open. Cheap to clone; all clones are the same root.
 #[derive(Clone)]
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    pub(crate) world: Arc<dyn World>,
+    pub(crate) layout: Layout,
+    pub(crate) identity: Identity,
+    pub(crate) vault: Vault,
+    pub(crate) lock: Mutex<RootLock>,
+    pub(crate) ledger: RwLock<Arc<Ledger>>,
+    pub(crate) indexes: Arc<dyn OpenIndex>,
+    pub(crate) embedder: Option<CachedEmbedder>,
+    pub(crate) live: RwLock<Arc<Live>>,
+    pub(crate) inbox: Inbox,
+    pub(crate) watch: Option<Watch>,
+    /// Held by whoever indexes: one writer at a time.
+    pub(crate) indexing: Mutex<Unflushed>,
+    /// Held while files are compared with the ledger.
+    pub(crate) reconciling: Mutex<crate::reconcile::Sweeps>,
+    pub(crate) rebuilding: AtomicBool,
+    pub(crate) ailments: Ailments,
+    pub(crate) tasks: Tasks,
+    pub(crate) opened_at: Duration,
+    pub(crate) closing: AtomicBool,
+    pub(crate) texts_embedded: AtomicU64,
+}
 
 impl Engine {
-    pub fn add(&self, _request: AddRequest) -> Result<Receipt, Error> {
-        todo!()
+    /// Takes the root's lock and opens what is there; an index or ledger that is missing or damaged is made anew.
+    ///
+    /// Nothing is searched or read yet: [`Self::quiesce`] or the loops of [`Self::start`] bring the index up to date.
+    ///
+    /// Errors: [`Error::Store`] naming the holder when another process owns the root.
+    pub fn open(parts: Parts) -> Result<Self, Error> {
+        Ok(Self { inner: Arc::new(Inner::open(parts)?) })
     }
-    pub fn flush(&self, _request: FlushRequest) -> Result<Receipt, Error> {
-        todo!()
+
+    /// Starts the background loops.
+    pub fn start(&self) -> Result<(), Error> {
+        Tasks::start(&self.inner)
     }
-    pub fn search(&self, _request: SearchRequest) -> Result<SearchAnswer, Error> {
-        todo!()
+
+    /// Does all work that is due, in this thread, until there is none left.
+    pub fn quiesce(&self) -> Result<SyncReport, Error> {
+        self.inner.sync(false, &mut |_| {})
     }
-    pub fn get(&self, _request: GetRequest) -> Result<GetAnswer, Error> {
-        todo!()
+
+    /// Stops the loops, finishes what runs, and makes everything durable. Verbs called afterwards are refused.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.close()
     }
+
+    /// Says where this process can be reached, for other processes that want the root.
+    pub fn set_address(&self, address: &str) -> Result<(), Error> {
+        Ok(self.inner.lock.lock().expect(POISON).set_address(address)?)
+    }
+
+    pub fn root(&self) -> &Path {
+        self.inner.layout.root()
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Returns the model in use, if any.
+    pub fn model(&self) -> Option<&ModelId> {
+        self.inner.embedder.as_ref().map(CachedEmbedder::model)
+    }
+
+    /// Stores messages, and extracts what is complete.
+    pub fn add(&self, request: AddRequest) -> Result<Receipt, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.add(request)
+    }
+
+    /// Extracts everything a session still holds.
+    pub fn flush(&self, request: FlushRequest) -> Result<Receipt, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.flush(request)
+    }
+
+    pub fn search(&self, request: SearchRequest) -> Result<SearchAnswer, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.search(&request)
+    }
+
+    pub fn get(&self, request: GetRequest) -> Result<GetAnswer, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.get(&request)
+    }
+
     pub fn status(&self) -> Result<Status, Error> {
-        todo!()
+        self.inner.status()
     }
+
     /// Brings the index up to date with the Markdown now. `allow_mass_delete` lets held removals proceed once.
-    pub fn sync(&self, _allow_mass_delete: bool, _progress: &mut dyn FnMut(ProgressMark)) -> Result<SyncReport, Error> {
-        todo!()
+    pub fn sync(
+        &self,
+        allow_mass_delete: bool,
+        progress: &mut dyn FnMut(ProgressMark),
+    ) -> Result<SyncReport, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.sync(allow_mass_delete, progress)
     }
-    pub fn verify(&self, _progress: &mut dyn FnMut(ProgressMark)) -> Result<VerifyReport, Error> {
-        todo!()
+
+    /// Compares index and Markdown, changing nothing.
+    pub fn verify(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<VerifyReport, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.verify(progress)
     }
+
     /// Builds a new generation beside the live one and swaps, while searches go on.
-    pub fn rebuild(&self, _progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
-        todo!()
+    pub fn rebuild(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.rebuild(progress)
     }
 }
+
+/// Why a lock of ours cannot be poisoned: panics inside are bugs that must stop the writer, not be papered over.
+pub(crate) const POISON: &str = "a thread panicked while holding this lock; going on could corrupt";

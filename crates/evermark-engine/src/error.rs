@@ -3,6 +3,7 @@
 use evermark_core::error::ErrorKind;
 use evermark_core::filter::FilterError;
 use evermark_core::index::IndexError;
+use evermark_core::markdown::place::UnsafeName;
 use evermark_core::embed::EmbedError;
 
 /// Why a verb failed.
@@ -13,6 +14,9 @@ pub enum Error {
     Invalid(String),
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// An id cannot be part of a path.
+    #[error(transparent)]
+    Unsafe(#[from] UnsafeName),
     #[error("{0}")]
     NotFound(String),
     /// The feature needs a provider that is not configured.
@@ -21,33 +25,25 @@ pub enum Error {
     /// A limit is reached or the daemon is closing; the same request may succeed later.
     #[error("{0}")]
     Busy(String),
-    #[error("the disk is full: {0}")]
-    NoSpace(String),
     /// The embedding provider failed.
     #[error(transparent)]
     Embed(#[from] EmbedError),
     #[error(transparent)]
     Index(#[from] IndexError),
     /// Reading or writing files failed.
-    #[error("{context}")]
-    Store {
-        kind: ErrorKind,
-        context: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error(transparent)]
+    Store(#[from] evermark_store::Error),
 }
 
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) | Self::Filter(_) | Self::NotConfigured { .. } => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::Unsafe(_) | Self::Filter(_) | Self::NotConfigured { .. } => ErrorKind::Invalid,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Busy(_) => ErrorKind::Unavailable,
-            Self::NoSpace(_) => ErrorKind::NoSpace,
             Self::Embed(error) => error.kind(),
             Self::Index(error) => error.kind(),
-            Self::Store { kind, .. } => *kind,
+            Self::Store(error) => error.kind(),
         }
     }
 }

@@ -1,7 +1,15 @@
 //! What the engine says of itself: health, counts, reports of long work.
 
+use crate::engine::{Inner, POISON};
+use crate::error::Error;
+use crate::reconcile::Sweeps;
+use evermark_core::error::ErrorKind;
 use evermark_core::id::Kind;
 use evermark_core::index::IndexInfo;
+use evermark_core::markdown;
+use evermark_store::watch::WatchState;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// The overall verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,4 +149,200 @@ pub struct RebuildReport {
 pub struct ProgressMark {
     pub done: u64,
     pub total: u64,
+}
+
+impl FileProblem {
+    pub(crate) fn of(finding: &markdown::Finding) -> Self {
+        Self {
+            path: finding.path.clone(),
+            entry: finding.entry.clone(),
+            code: finding.code.to_owned(),
+            message: match finding.line {
+                Some(line) => format!("line {line}: {}", finding.message),
+                None => finding.message.clone(),
+            },
+        }
+    }
+
+    pub(crate) fn of_store(finding: &evermark_store::Finding) -> Self {
+        Self {
+            path: finding.path.clone(),
+            entry: None,
+            code: finding.what.name().to_owned(),
+            message: finding.to_string(),
+        }
+    }
+}
+
+/// Problems listed in a status; all are counted.
+const PROBLEMS_SHOWN: usize = 100;
+
+impl Inner {
+    pub(crate) fn status(&self) -> Result<Status, Error> {
+        let now = self.world.monotonic();
+        let ledger = self.ledger();
+        let queue = queue_of(&ledger)?;
+        let (problems, watcher, held, age, files) = {
+            let sweeps = self.reconciling.lock().expect(POISON);
+            let age = sweeps.age(now);
+            (self.problems(&sweeps)?, self.watcher(), sweeps.held().map(str::to_owned), age, sweeps.files)
+        };
+        let live = self.live();
+        let (inbox_messages, inbox_sessions) = self.inbox.totals();
+        let mut status = Status {
+            verdict: Verdict::Ok,
+            reasons: Vec::new(),
+            root: self.layout.root().display().to_string(),
+            root_id: self.identity.root_id.clone(),
+            generation: live.generation.to_string(),
+            rebuilding: self.rebuilding.load(Ordering::Acquire),
+            uptime_ms: millis(now.saturating_sub(self.opened_at)),
+            files,
+            entries: ledger.entries_by_kind()?,
+            findings_total: problems.len() as u64,
+            findings: problems.into_iter().take(PROBLEMS_SHOWN).collect(),
+            queue,
+            index: live.index.info().ok(),
+            embedding: self.embedding(),
+            inbox_messages: inbox_messages as u64,
+            inbox_sessions: inbox_sessions as u64,
+            watcher,
+            last_sweep_age_ms: age.map(millis),
+        };
+        self.judge(&mut status, held);
+        Ok(status)
+    }
+
+    /// Finds the reasons, and the verdict that follows from them.
+    fn judge(&self, status: &mut Status, held: Option<String>) {
+        let mut reasons = Vec::new();
+        if let Some(reason) = held {
+            reasons.push(Reason {
+                verdict: Verdict::Failing,
+                code: "mass_delete_held",
+                message: format!("{reason}; their memories stay searchable until you decide"),
+                hint: Some("bring the files back, or run `evermark sync --allow-mass-delete`".to_owned()),
+            });
+        }
+        for (task, ailment) in self.ailments.all() {
+            let (verdict, code) = match (ailment.panicked, ailment.kind) {
+                (true, _) => (Verdict::Failing, "task_panicked"),
+                (false, ErrorKind::NoSpace) => (Verdict::Failing, "no_space"),
+                (false, ErrorKind::Corrupt) => (Verdict::Failing, "corrupt"),
+                (false, _) => (Verdict::Degraded, "task_failing"),
+            };
+            let age_s = (self.world.now_us() - ailment.since_us) / 1_000_000;
+            reasons.push(Reason {
+                verdict,
+                code,
+                message: format!("{task}: {} ({} times in {age_s} s)", ailment.message, ailment.count),
+                hint: None,
+            });
+        }
+        if let Some(reason) = status.watcher.strip_prefix("degraded: ") {
+            reasons.push(Reason {
+                verdict: Verdict::Degraded,
+                code: "watcher_down",
+                message: format!("edits are found by sweeping only: {reason}"),
+                hint: None,
+            });
+        }
+        for (class, count, message) in &status.queue.errors {
+            reasons.push(Reason {
+                verdict: Verdict::Degraded,
+                code: "files_failing",
+                message: format!("{count} files wait after `{class}`: {message}"),
+                hint: None,
+            });
+        }
+        if status.findings_total > 0 {
+            reasons.push(Reason {
+                verdict: Verdict::Degraded,
+                code: "findings",
+                message: format!("{} problems in files; everything else in them is used", status.findings_total),
+                hint: Some("evermark status --json lists them".to_owned()),
+            });
+        }
+        if status.rebuilding {
+            reasons.push(Reason {
+                verdict: Verdict::Degraded,
+                code: "index_rebuilding",
+                message: "a new generation of the index is being built; the old one answers meanwhile".to_owned(),
+                hint: None,
+            });
+        }
+        if status.index.is_none() {
+            reasons.push(Reason {
+                verdict: Verdict::Failing,
+                code: "index_unreadable",
+                message: "the index does not answer".to_owned(),
+                hint: Some("evermark index rebuild".to_owned()),
+            });
+        }
+        if matches!(status.embedding.state.as_str(), "open" | "half_open") {
+            reasons.push(Reason {
+                verdict: Verdict::Degraded,
+                code: "provider_down",
+                message: format!(
+                    "the embedding provider fails: {}",
+                    status.embedding.last_error.as_deref().unwrap_or("no details")
+                ),
+                hint: Some("check [embedding] in the configuration".to_owned()),
+            });
+        }
+        status.verdict = reasons.iter().map(|reason| reason.verdict).max().unwrap_or(Verdict::Ok);
+        status.reasons = reasons;
+    }
+
+    /// What every answer should say, whatever was asked.
+    pub(crate) fn standing_degradations(&self) -> Vec<crate::search::Degraded> {
+        let waiting = self.pending.lock().expect(POISON).len();
+        let mut all = Vec::new();
+        if waiting > 0 {
+            all.push(crate::search::Degraded {
+                stage: "index",
+                code: "stale",
+                reason: format!("{waiting} changed files are not indexed yet"),
+            });
+        }
+        all
+    }
+
+    /// Problems of files, from the last sweep and from indexing.
+    pub(crate) fn problems(&self, sweeps: &Sweeps) -> Result<Vec<FileProblem>, Error> {
+        let mut all = sweeps.findings.clone();
+        all.extend(self.ledger().problems()?);
+        all.sort_by(|a, b| (&a.path, &a.entry).cmp(&(&b.path, &b.entry)));
+        Ok(all)
+    }
+
+    fn watcher(&self) -> String {
+        match self.watch.as_ref().map(|watch| watch.state()) {
+            None => "off".to_owned(),
+            Some(WatchState::Watching) => "watching".to_owned(),
+            Some(WatchState::Degraded(reason)) => format!("degraded: {reason}"),
+        }
+    }
+
+    fn embedding(&self) -> Embedding {
+        let Some(embedder) = &self.embedder else {
+            return Embedding { state: "none".to_owned(), ..Embedding::default() };
+        };
+        let status = embedder.status();
+        Embedding {
+            model: Some(embedder.model().name.clone()),
+            dimension: Some(embedder.model().dimension),
+            state: status.state,
+            calls: status.calls,
+            texts: status.texts,
+            failures: status.failures,
+            last_error: status.last_error,
+            cache_entries: status.cache_entries,
+            cache_bytes: status.cache_bytes,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,129 @@
+//! Building a new generation beside the live one, and swapping while searches go on.
+
+use crate::engine::{Inner, POISON};
+use crate::error::Error;
+use crate::live::Live;
+use crate::open::remove_other_generations;
+use crate::status::{ProgressMark, RebuildReport};
+use evermark_core::id::MemoryKey;
+use evermark_core::memory::{Digest32, Memory};
+use evermark_models::cached::CachedEmbedder;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Inner {
+    pub(crate) fn rebuild(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
+        if self.rebuilding.swap(true, Ordering::AcqRel) {
+            return Err(Error::Busy("a rebuild is running already".into()));
+        }
+        let result = self.rebuild_alone(progress);
+        self.rebuilding.store(false, Ordering::Release);
+        result
+    }
+
+    fn rebuild_alone(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
+        let started = self.world.monotonic();
+        let embedded_before = self.texts_embedded.load(Ordering::Relaxed);
+        let model = self.embedder.as_ref().map(CachedEmbedder::model);
+        self.layout.prepare()?;
+        let next = Live::create(&self.layout, self.world.as_ref(), self.indexes.as_ref(), model)?;
+        let mut report = RebuildReport { generation: next.generation.to_string(), ..RebuildReport::default() };
+        let paths = self.scan_memories()?;
+        let total = paths.len() as u64;
+        let mut copied: HashMap<String, Digest32> = HashMap::new();
+        // The long part: nothing is locked, edits and searches go on with the old generation.
+        for (done, path) in paths.iter().enumerate() {
+            if self.is_closing() {
+                return Err(Error::Busy("the daemon is shutting down; the rebuild will start anew".into()));
+            }
+            progress(ProgressMark { done: done as u64, total });
+            let Ok(Some((digest, reading))) = self.read_memories(path) else { continue };
+            report.files += 1;
+            copied.insert(path.clone(), digest);
+            let memories: Vec<&Memory> = reading.memories.iter().collect();
+            for chunk in memories.chunks(self.settings.flush_rows_max.max(1)) {
+                let (rows, _) = self.indexables(chunk, &next);
+                report.rows += rows.len() as u64;
+                next.index.upsert(&rows)?;
+                next.index.flush()?;
+            }
+            self.reach("rebuild.file")?;
+        }
+        // The short part, as the only writer: what was edited meanwhile is brought over, then the swap.
+        let mut unflushed = self.indexing.lock().expect(POISON);
+        self.flush_held(&mut unflushed)?;
+        report.rows += self.bring_over(&next, &copied)?;
+        let next = Arc::new(next);
+        self.reach("rebuild.swap")?;
+        self.ledger().adopt_generation(&next.generation.to_string())?;
+        self.layout.swing(self.world.as_ref(), next.generation)?;
+        *self.live.write().expect(POISON) = Arc::clone(&next);
+        drop(unflushed);
+        remove_other_generations(&self.layout, &next);
+        self.reconciling.lock().expect(POISON).ask();
+        self.tasks.reconcile.ring();
+        progress(ProgressMark { done: total, total });
+        report.texts_embedded = self.texts_embedded.load(Ordering::Relaxed) - embedded_before;
+        report.took_ms = u64::try_from((self.world.monotonic() - started).as_millis()).unwrap_or(u64::MAX);
+        Ok(report)
+    }
+
+    /// Makes a new generation hold exactly what the ledger says the files hold now, given what was copied from which
+    /// content. Call it as the only writer. Returns how many rows it wrote.
+    fn bring_over(&self, next: &Live, copied: &HashMap<String, Digest32>) -> Result<u64, Error> {
+        let ledger = self.ledger();
+        let mut stale: HashSet<String> = copied.keys().cloned().collect();
+        let mut changed = Vec::new();
+        ledger.files("", &mut |row| {
+            if copied.get(&row.path) == Some(&row.digest) {
+                stale.remove(&row.path);
+            } else {
+                changed.push(row.path.clone());
+            }
+        })?;
+        stale.extend(changed.iter().cloned());
+        if stale.is_empty() {
+            return Ok(0);
+        }
+        let mut extra: HashSet<MemoryKey> = HashSet::new();
+        next.index.scan(&mut |key, path, _| {
+            if stale.contains(path) {
+                extra.insert(key);
+            }
+        })?;
+        let mut written = 0;
+        for path in &changed {
+            let Ok(Some((_, reading))) = self.read_memories(path) else { continue };
+            let memories: Vec<&Memory> = reading.memories.iter().collect();
+            let (rows, _) = self.indexables(&memories, next);
+            for memory in &memories {
+                extra.remove(&memory.key());
+            }
+            next.index.upsert(&rows)?;
+            written += rows.len() as u64;
+        }
+        let extra: Vec<MemoryKey> = extra.into_iter().collect();
+        next.index.remove(&extra)?;
+        next.index.flush()?;
+        Ok(written)
+    }
+
+    /// Removes rows that no file holds: left over when the ledger was lost but the index was kept.
+    pub(crate) fn purge_strays(&self) -> Result<u64, Error> {
+        let unflushed = self.indexing.lock().expect(POISON);
+        let ledger = self.ledger();
+        let live = self.live();
+        let mut by_path: HashMap<String, Vec<MemoryKey>> = HashMap::new();
+        live.index.scan(&mut |key, path, _| by_path.entry(path.to_owned()).or_default().push(key))?;
+        let mut strays = Vec::new();
+        for (path, keys) in by_path {
+            let held = ledger.entries(&path)?;
+            strays.extend(keys.into_iter().filter(|key| !held.contains_key(key)));
+        }
+        live.index.remove(&strays)?;
+        live.index.flush()?;
+        drop(unflushed);
+        Ok(strays.len() as u64)
+    }
+}

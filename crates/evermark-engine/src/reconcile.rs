@@ -1,0 +1,294 @@
+//! Comparing the vault with the ledger: which files are new, changed or gone. Watcher and sweep feed one decision.
+
+use crate::engine::{Inner, POISON};
+use crate::error::Error;
+use crate::status::{FileProblem, ProgressMark, SyncReport};
+use crate::tasks::Tick;
+use evermark_core::markdown::place::{FileKind, place};
+use evermark_core::reconcile::{self, Decision, Guard, Known, Policy, Seen};
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+/// What sweeps remember between rounds. Nothing of it matters after a restart.
+#[derive(Default)]
+pub(crate) struct Sweeps {
+    /// When the last sweep ended, on the monotonic clock.
+    swept_at: Option<Duration>,
+    asked: bool,
+    /// Paths to look at again, at these times (microseconds since 1970).
+    later: HashMap<String, i64>,
+    /// Why removals are held back.
+    held: Option<String>,
+    /// A person has allowed the next removals.
+    allowed: bool,
+    /// Problems of files and folders found by the last sweep.
+    pub(crate) findings: Vec<FileProblem>,
+    pub(crate) files: u64,
+}
+
+impl Sweeps {
+    /// Asks for a sweep at the next tick.
+    pub(crate) fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    pub(crate) fn held(&self) -> Option<&str> {
+        self.held.as_deref()
+    }
+
+    pub(crate) fn age(&self, now: Duration) -> Option<Duration> {
+        self.swept_at.map(|at| now.saturating_sub(at))
+    }
+}
+
+/// What one round of looking came to.
+#[derive(Default)]
+struct Looked {
+    enqueued: u64,
+    suspects: Vec<String>,
+    confirmed: Vec<String>,
+}
+
+impl Inner {
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { settle: self.settings.settle, second_look: self.settings.second_look, ..Policy::default() }
+    }
+
+    /// Looks at what the watcher reported, at files that were being written, and at everything when a sweep is due.
+    pub(crate) fn reconcile_tick(&self) -> Result<Tick, Error> {
+        self.heal()?;
+        let mut sweeps = self.reconciling.lock().expect(POISON);
+        let now = self.world.monotonic();
+        let mut overflow = false;
+        let mut paths: BTreeSet<String> = BTreeSet::new();
+        if let Some(watch) = &self.watch {
+            let changes = watch.drain();
+            overflow = changes.overflow;
+            paths.extend(changes.paths);
+        }
+        let due = sweeps.swept_at.is_none_or(|at| now >= at + self.settings.sweep_interval);
+        if due || overflow || sweeps.asked {
+            self.sweep(&mut sweeps)?;
+        } else {
+            let now_us = self.world.now_us();
+            let ripe: Vec<String> =
+                sweeps.later.iter().filter(|(_, at)| **at <= now_us).map(|(path, _)| path.clone()).collect();
+            for path in ripe {
+                sweeps.later.remove(&path);
+                paths.insert(path);
+            }
+            self.look_at(&mut sweeps, paths)?;
+        }
+        Ok(Tick::Idle(self.next_look(&sweeps)))
+    }
+
+    fn next_look(&self, sweeps: &Sweeps) -> Duration {
+        let now = self.world.monotonic();
+        let sweep = sweeps.swept_at.map_or(Duration::ZERO, |at| (at + self.settings.sweep_interval).saturating_sub(now));
+        let now_us = self.world.now_us();
+        let later = sweeps.later.values().min().map(|at| {
+            Duration::from_micros(u64::try_from(at.saturating_sub(now_us)).unwrap_or(0)) + Duration::from_millis(1)
+        });
+        later.map_or(sweep, |later| later.min(sweep))
+    }
+
+    /// Looks at single files. A path that is a folder is looked at with all that is in it.
+    fn look_at(&self, sweeps: &mut Sweeps, paths: BTreeSet<String>) -> Result<(), Error> {
+        let ledger = self.ledger();
+        for path in paths {
+            if place(&path).is_none() {
+                // A folder that came, went or was renamed: its files have no events of their own.
+                self.sweep_under(sweeps, &path)?;
+                continue;
+            }
+            if !is_indexed_kind(&path) {
+                continue;
+            }
+            let known = ledger.file(&path)?.map(|row| row.known());
+            let seen = self.vault.look(&path);
+            let mut looked = Looked::default();
+            self.act(&path, known.as_ref(), seen, sweeps, &mut looked)?;
+            self.settle_removals(looked, sweeps)?;
+        }
+        Ok(())
+    }
+
+    fn sweep_under(&self, sweeps: &mut Sweeps, under: &str) -> Result<(), Error> {
+        let mut known = HashMap::new();
+        self.ledger().files(under, &mut |row| {
+            known.insert(row.path.clone(), row.known());
+        })?;
+        let mut seen = Vec::new();
+        let report = self.vault.scan_under(under, &mut |path, stamp| seen.push((path.to_owned(), stamp)));
+        let mut looked = Looked::default();
+        for (path, stamp) in seen {
+            let before = known.remove(&path);
+            if is_indexed_kind(&path) {
+                self.act(&path, before.as_ref(), Seen::Present(stamp), sweeps, &mut looked)?;
+            }
+        }
+        for (path, before) in known {
+            let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
+            self.act(&path, Some(&before), seen, sweeps, &mut looked)?;
+        }
+        self.settle_removals(looked, sweeps)
+    }
+
+    /// Looks at every file.
+    fn sweep(&self, sweeps: &mut Sweeps) -> Result<(), Error> {
+        sweeps.asked = false;
+        let mut known = HashMap::new();
+        self.ledger().files("", &mut |row| {
+            known.insert(row.path.clone(), row.known());
+        })?;
+        let mut seen = Vec::new();
+        let report = self.vault.scan(&mut |path, stamp| seen.push((path.to_owned(), stamp)));
+        sweeps.files = seen.len() as u64;
+        sweeps.findings = report.findings.iter().map(FileProblem::of_store).collect();
+        sweeps.findings.extend(report.unknown.iter().map(|(path, reason)| FileProblem {
+            path: path.clone(),
+            entry: None,
+            code: "unlistable".to_owned(),
+            message: format!("cannot be looked at ({reason}); what was indexed from it stays"),
+        }));
+        let mut looked = Looked::default();
+        for (path, stamp) in seen {
+            let before = known.remove(&path);
+            if is_indexed_kind(&path) {
+                self.act(&path, before.as_ref(), Seen::Present(stamp), sweeps, &mut looked)?;
+            }
+        }
+        for (path, before) in known {
+            let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
+            self.act(&path, Some(&before), seen, sweeps, &mut looked)?;
+        }
+        self.settle_removals(looked, sweeps)?;
+        self.vault.sweep(&report.leftovers);
+        self.vault.tend();
+        sweeps.swept_at = Some(self.world.monotonic());
+        Ok(())
+    }
+
+    /// Carries out the decision about one file.
+    fn act(
+        &self,
+        path: &str,
+        known: Option<&Known>,
+        seen: Seen,
+        sweeps: &mut Sweeps,
+        looked: &mut Looked,
+    ) -> Result<(), Error> {
+        let ledger = self.ledger();
+        let now_us = self.world.now_us();
+        match reconcile::decide(known, seen, &self.policy(), now_us) {
+            Decision::Unchanged | Decision::Keep => {
+                if known.is_some_and(|known| known.missing_since_us.is_some()) {
+                    let again = now_us.saturating_add(micros(self.settings.second_look));
+                    sweeps.later.insert(path.to_owned(), again);
+                    looked.suspects.push(path.to_owned());
+                }
+            }
+            Decision::Hash => match self.vault.read(path, self.settings.file_bytes_max) {
+                Ok(file) if known.is_some_and(|known| known.digest == file.digest) => {
+                    ledger.restamp(path, file.stamp)?;
+                }
+                // What cannot be read is the indexer's to report, with the file's name on it.
+                Ok(_) | Err(_) => self.enqueue_seen(path, looked)?,
+            },
+            Decision::Enqueue => self.enqueue_seen(path, looked)?,
+            Decision::Settle(until_us) => {
+                sweeps.later.insert(path.to_owned(), until_us);
+            }
+            Decision::SuspectGone => {
+                ledger.miss(path, now_us)?;
+                sweeps.later.insert(path.to_owned(), now_us.saturating_add(micros(self.settings.second_look)));
+                looked.suspects.push(path.to_owned());
+            }
+            Decision::ConfirmGone => looked.confirmed.push(path.to_owned()),
+        }
+        Ok(())
+    }
+
+    fn enqueue_seen(&self, path: &str, looked: &mut Looked) -> Result<(), Error> {
+        looked.enqueued += 1;
+        self.enqueue(path)
+    }
+
+    /// Removes what is surely gone, unless so much is gone that it is more likely an accident.
+    fn settle_removals(&self, looked: Looked, sweeps: &mut Sweeps) -> Result<(), Error> {
+        if looked.confirmed.is_empty() {
+            if looked.suspects.is_empty() {
+                sweeps.held = None;
+            }
+            return Ok(());
+        }
+        let ledger = self.ledger();
+        let total = ledger.n_files()?;
+        let gone = ledger.n_missing()?.max(looked.confirmed.len() as u64);
+        let identity_ok = matches!(self.layout.identity(), Ok(Some(identity)) if identity.root_id == self.identity.root_id);
+        match reconcile::guard(total, gone, identity_ok, &self.policy()) {
+            Guard::Hold { reason } if !sweeps.allowed => {
+                tracing::warn!(reason, "removals are held back until somebody confirms them");
+                sweeps.held = Some(reason);
+            }
+            Guard::Hold { .. } | Guard::Proceed => {
+                sweeps.held = None;
+                for path in looked.confirmed {
+                    self.enqueue(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings everything up to date in this thread: looks at all files, twice where something is missing or being
+    /// written, extracts what is due, and indexes until nothing is left that can be done now.
+    pub(crate) fn sync(
+        &self,
+        allow_mass_delete: bool,
+        progress: &mut dyn FnMut(ProgressMark),
+    ) -> Result<SyncReport, Error> {
+        self.heal()?;
+        let before = self.indexing.lock().expect(POISON).tally();
+        let embedded_before = self.texts_embedded.load(std::sync::atomic::Ordering::Relaxed);
+        while self.remember_tick()? == Tick::Worked {}
+        self.reconciling.lock().expect(POISON).allowed = allow_mass_delete;
+        let mut rounds = 0;
+        loop {
+            let wait = {
+                let mut sweeps = self.reconciling.lock().expect(POISON);
+                self.sweep(&mut sweeps)?;
+                let now_us = self.world.now_us();
+                sweeps.later.retain(|_, at| *at > now_us);
+                sweeps.later.values().max().map(|at| at.saturating_sub(now_us))
+            };
+            self.index_all(progress)?;
+            rounds += 1;
+            let Some(wait_us) = wait.filter(|_| rounds < 4) else { break };
+            // Files being written and files being missed are looked at again as soon as that means something.
+            self.tasks.reconcile.wait(Duration::from_micros(u64::try_from(wait_us).unwrap_or(0)) + Duration::from_millis(2));
+        }
+        let mut sweeps = self.reconciling.lock().expect(POISON);
+        sweeps.allowed = false;
+        let after = self.indexing.lock().expect(POISON).tally();
+        Ok(SyncReport {
+            files_seen: sweeps.files,
+            files_indexed: after.files_indexed - before.files_indexed,
+            files_removed: after.files_removed - before.files_removed,
+            rows_upserted: after.rows_upserted - before.rows_upserted,
+            rows_removed: after.rows_removed - before.rows_removed,
+            texts_embedded: self.texts_embedded.load(std::sync::atomic::Ordering::Relaxed) - embedded_before,
+            problems: self.problems(&sweeps)?,
+            held: sweeps.held.clone(),
+        })
+    }
+}
+
+/// Tells whether a file of this name is turned into rows.
+pub(crate) fn is_indexed_kind(path: &str) -> bool {
+    place(path).is_some_and(|place| matches!(place.kind, FileKind::Memories(_)))
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,141 @@
+//! Background loops: arm the wake-up, tick, then wait. A loop that panics is counted, shown, and started again.
+
+use crate::engine::{Inner, POISON};
+use crate::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What a tick came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    /// Did something; there may be more.
+    Worked,
+    /// Nothing to do before this long, or a wake-up.
+    Idle(Duration),
+}
+
+/// A bell: a ring wakes the waiter, and is not lost when nobody waits yet.
+#[derive(Default)]
+pub(crate) struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        *self.rung.lock().expect(POISON) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for a ring, at most this long.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        let rung = self.rung.lock().expect(POISON);
+        let (mut rung, _) = self.changed.wait_timeout_while(rung, timeout, |rung| !*rung).expect(POISON);
+        *rung = false;
+    }
+}
+
+/// The loops of one engine.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(crate) indexer: Bell,
+    pub(crate) reconcile: Bell,
+    pub(crate) remember: Bell,
+    pub(crate) upkeep: Bell,
+}
+
+/// Longest wait after a tick that failed; the wait doubles from a tenth of a second.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+impl Tasks {
+    pub(crate) fn start(inner: &Arc<Inner>) -> Result<(), Error> {
+        let loops: [(&'static str, fn(&Inner) -> &Bell, fn(&Inner) -> Result<Tick, Error>); 4] = [
+            ("indexer", |inner| &inner.tasks.indexer, |inner| inner.indexer_tick()),
+            ("reconcile", |inner| &inner.tasks.reconcile, |inner| inner.reconcile_tick()),
+            ("remember", |inner| &inner.tasks.remember, |inner| inner.remember_tick()),
+            ("upkeep", |inner| &inner.tasks.upkeep, |inner| inner.upkeep_tick()),
+        ];
+        let mut threads = inner.tasks.threads.lock().expect(POISON);
+        for (name, bell, tick) in loops {
+            let inner = Arc::clone(inner);
+            let thread = std::thread::Builder::new()
+                .name(format!("ev-{name}"))
+                .spawn(move || run(&inner, name, bell, tick))
+                .map_err(|error| Error::Busy(format!("cannot start the {name} thread: {error}")))?;
+            threads.push(thread);
+        }
+        if let Some(watch) = &inner.watch {
+            let watch = watch.clone();
+            let inner = Arc::clone(inner);
+            let thread = std::thread::Builder::new()
+                .name("ev-watch".to_owned())
+                .spawn(move || {
+                    while !inner.is_closing() {
+                        if watch.wait(Duration::from_millis(500)) {
+                            inner.tasks.reconcile.ring();
+                            // The reconcile loop drains; waiting for its next round here would only ring again.
+                            inner.settle_after_event();
+                        }
+                    }
+                })
+                .map_err(|error| Error::Busy(format!("cannot start the watch thread: {error}")))?;
+            threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// Wakes every loop, so that it sees that the engine is closing, and waits for them.
+    pub(crate) fn join(&self) {
+        for bell in [&self.indexer, &self.reconcile, &self.remember, &self.upkeep] {
+            bell.ring();
+        }
+        let threads: Vec<_> = self.threads.lock().expect(POISON).drain(..).collect();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a background thread ended in a panic");
+            }
+        }
+    }
+}
+
+fn run(inner: &Inner, name: &'static str, bell: fn(&Inner) -> &Bell, tick: fn(&Inner) -> Result<Tick, Error>) {
+    let mut backoff = Duration::from_millis(100);
+    while !inner.is_closing() {
+        match catch_unwind(AssertUnwindSafe(|| tick(inner))) {
+            Ok(Ok(Tick::Worked)) => {
+                inner.ailments.recovered(name);
+                backoff = Duration::from_millis(100);
+            }
+            Ok(Ok(Tick::Idle(wait))) => {
+                inner.ailments.recovered(name);
+                backoff = Duration::from_millis(100);
+                bell(inner).wait(wait);
+            }
+            Ok(Err(error)) => {
+                inner.ailments.failed(name, error.kind(), &error, inner.world.now_us());
+                bell(inner).wait(backoff);
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+            Err(panic) => {
+                let text = panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "no message".to_owned());
+                inner.ailments.panicked(name, &text, inner.world.now_us());
+                bell(inner).wait(backoff);
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+}
