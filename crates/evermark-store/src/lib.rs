@@ -6,6 +6,8 @@
 mod dir;
 pub mod durable;
 pub mod error;
+pub mod jobs;
 pub mod layout;
+pub mod ledger;
 pub mod lock;
 pub mod vault;

@@ -125,7 +125,6 @@ fn check(style: Style) {
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'))
         .count();
     assert_eq!(leftover, 0, "{style:?}");
-    std::fs::write(format!("/tmp/hammer-{style:?}.txt"), format!("{style:?} saves {n_saves} copies {copies} late {n_copies}\n")).unwrap();
 }
 
 #[test]
