@@ -11,6 +11,7 @@ pub mod id;
 pub mod index;
 pub mod markdown;
 pub mod memory;
+pub mod shelf;
 pub mod text;
 pub mod reconcile;
 pub mod vector;

@@ -1,0 +1,291 @@
+//! One owner's memories in memory, ready to be searched: what makes a hot owner fast.
+//!
+//! A shelf is a view of rows that are kept elsewhere. It answers as [`crate::exact::ExactIndex`] does, to 1e-4 of a
+//! score, from few large allocations, knows its own size ([`Shelf::bytes`]), and takes changes row by row. Reading
+//! needs no exclusive access. Rows that were replaced or removed are forgotten when they are a quarter of all.
+
+mod best;
+mod bits;
+pub mod codec;
+mod names;
+mod postings;
+mod rack;
+mod search;
+mod vectors;
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::ErrorKind;
+use crate::id::{Kind, MemoryKey, Owner};
+use crate::index::{Ask, Hit, IndexError, Indexable, Listing, Order};
+use crate::memory::{Digest32, Memory};
+use rack::{Full, Rack};
+use std::collections::BTreeMap;
+
+/// Whether a shelf can hand out memories, or only say which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payloads {
+    /// What memories say is kept: [`Shelf::fetch`] and [`Shelf::list`] work.
+    Keep,
+    /// It is not: [`Shelf::page`] names the rows, the caller loads them.
+    LeaveOut,
+}
+
+/// One row to put on a shelf.
+#[derive(Clone, Copy, Debug)]
+pub struct ShelfRow<'a> {
+    pub kind: Kind,
+    pub id: &'a str,
+    pub parent_type: Option<&'a str>,
+    pub parent_id: Option<&'a str>,
+    pub session_id: Option<&'a str>,
+    pub timestamp_us: Option<i64>,
+    pub sender_ids: &'a [String],
+    /// Whether the memory was replaced by another.
+    pub deprecated: bool,
+    pub path: &'a str,
+    pub digest: Digest32,
+    /// Terms separated by single spaces.
+    pub tokens: &'a str,
+    pub vector: Option<&'a [f32]>,
+    /// Read by shelves that keep payloads.
+    pub memory: Option<&'a Memory>,
+}
+
+impl<'a> ShelfRow<'a> {
+    /// Returns the row of something indexed; `digest` is its memory's.
+    pub fn of(row: &'a Indexable, digest: Digest32) -> Self {
+        let memory = &row.memory;
+        Self {
+            kind: memory.kind(),
+            id: &memory.id,
+            parent_type: memory.parent_type.as_deref(),
+            parent_id: memory.parent_id.as_deref(),
+            session_id: memory.session_id.as_deref(),
+            timestamp_us: memory.timestamp_us,
+            sender_ids: &memory.sender_ids,
+            deprecated: memory.deprecated_by.is_some(),
+            path: &memory.path,
+            digest,
+            tokens: &row.tokens,
+            vector: row.vector.as_deref(),
+            memory: Some(memory),
+        }
+    }
+}
+
+/// One page of a listing, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub ids: Vec<String>,
+    /// All rows that match, not only this page.
+    pub total: usize,
+}
+
+/// Allocated bytes of a shelf, by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShelfBytes {
+    pub columns: usize,
+    pub payloads: usize,
+    pub postings: usize,
+    pub vectors: usize,
+}
+
+/// One owner's rows.
+#[derive(Debug)]
+pub struct Shelf {
+    owner: Owner,
+    dimension: Option<usize>,
+    payloads: Payloads,
+    racks: BTreeMap<Kind, Rack>,
+}
+
+impl Shelf {
+    /// Makes an empty shelf. `dimension` is the width of its vectors; without one it takes none.
+    pub fn new(owner: Owner, dimension: Option<usize>, payloads: Payloads) -> Self {
+        Self { owner, dimension, payloads, racks: BTreeMap::new() }
+    }
+
+    /// Makes a shelf of many rows and leaves no room for growth.
+    ///
+    /// Errors: as [`Self::upsert`].
+    pub fn build<'a>(
+        owner: Owner,
+        dimension: Option<usize>,
+        payloads: Payloads,
+        rows: impl IntoIterator<Item = ShelfRow<'a>>,
+    ) -> Result<Self, IndexError> {
+        let mut shelf = Self::new(owner, dimension, payloads);
+        for row in rows {
+            shelf.put(&row)?;
+        }
+        shelf.settle();
+        Ok(shelf)
+    }
+
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    pub fn payloads(&self) -> Payloads {
+        self.payloads
+    }
+
+    /// Adds rows, replacing those with the same kind and id.
+    ///
+    /// Errors: [`ErrorKind::Invalid`] on a vector of another width, [`ErrorKind::Unavailable`] when 2^32 rows, terms or
+    /// bytes of one kind are passed. The rows before the one at fault are added.
+    pub fn upsert<'a>(&mut self, rows: impl IntoIterator<Item = ShelfRow<'a>>) -> Result<(), IndexError> {
+        let mut done = Ok(());
+        for row in rows {
+            done = self.put(&row);
+            if done.is_err() {
+                break;
+            }
+        }
+        self.racks.values_mut().for_each(Rack::tidy);
+        done
+    }
+
+    fn put(&mut self, row: &ShelfRow<'_>) -> Result<(), IndexError> {
+        row.vector.map_or(Ok(()), |vector| self.check_width(vector))?;
+        let width = self.dimension.unwrap_or_default();
+        let rack = self.racks.entry(row.kind).or_insert_with(|| Rack::new(width));
+        rack.upsert(row, self.payloads).map_err(|Full| {
+            let message = format!("the memories of kind `{}` of one owner are too many to hold in memory", row.kind);
+            IndexError::new(ErrorKind::Unavailable, message)
+        })
+    }
+
+    /// Removes a row; tells whether it was there.
+    pub fn remove(&mut self, kind: Kind, id: &str) -> bool {
+        let Some(rack) = self.racks.get_mut(&kind) else { return false };
+        let was_there = rack.remove(id);
+        rack.tidy();
+        was_there
+    }
+
+    /// Forgets dead rows and gives back room kept for growth: after many changes, before a long rest.
+    pub fn settle(&mut self) {
+        self.racks.retain(|_, rack| rack.n_live > 0);
+        self.racks.values_mut().for_each(Rack::settle);
+    }
+
+    /// Returns allocated bytes.
+    pub fn bytes(&self) -> usize {
+        self.racks.values().map(Rack::bytes).sum::<usize>() + size_of::<Self>()
+    }
+
+    /// Returns allocated bytes by what they are for.
+    pub fn bytes_by_part(&self) -> ShelfBytes {
+        self.racks.values().fold(ShelfBytes::default(), |sum, rack| {
+            let [columns, payloads, postings, vectors] = rack.bytes_by_part();
+            ShelfBytes {
+                columns: sum.columns + columns,
+                payloads: sum.payloads + payloads,
+                postings: sum.postings + postings,
+                vectors: sum.vectors + vectors,
+            }
+        })
+    }
+
+    /// Returns rows per kind, kinds without rows left out.
+    pub fn rows(&self) -> impl Iterator<Item = (Kind, usize)> {
+        self.racks.iter().map(|(&kind, rack)| (kind, rack.n_live)).filter(|&(_, n_rows)| n_rows > 0)
+    }
+
+    /// Tells whether there is such a row.
+    pub fn contains(&self, kind: Kind, id: &str) -> bool {
+        self.rack(kind).is_some_and(|rack| rack.row(id).is_some())
+    }
+
+    /// As [`crate::index::Index::matching`]; another owner's ask finds nothing.
+    pub fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Vec<Hit> {
+        self.asked(ask).map_or_else(Vec::new, |rack| rack.matching(ask, terms))
+    }
+
+    /// As [`crate::index::Index::nearest`]; another owner's ask finds nothing.
+    ///
+    /// Errors: [`ErrorKind::Invalid`] on a wrong width.
+    pub fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
+        self.check_width(vector)?;
+        Ok(self.asked(ask).map_or_else(Vec::new, |rack| rack.nearest(ask, vector)))
+    }
+
+    /// Returns the cosine of each row to `vector`, in the order asked; `None` for rows that are not there or have none.
+    ///
+    /// Errors: [`ErrorKind::Invalid`] on a wrong width.
+    pub fn scores_of(&self, kind: Kind, ids: &[String], vector: &[f32]) -> Result<Vec<Option<f32>>, IndexError> {
+        self.check_width(vector)?;
+        Ok(self.rack(kind).map_or_else(|| vec![None; ids.len()], |rack| rack.scores_of(ids, vector)))
+    }
+
+    /// Returns the memories with these ids, in the order asked; unknown ids are left out.
+    ///
+    /// Errors: [`ErrorKind::Internal`] when payloads were left out.
+    pub fn fetch(&self, kind: Kind, ids: &[String]) -> Result<Vec<Memory>, IndexError> {
+        let Some(rack) = self.rack(kind) else { return Ok(Vec::new()) };
+        ids.iter().filter_map(|id| rack.row(id)).map(|row| self.memory(rack, row)).collect()
+    }
+
+    /// As [`crate::index::Index::list`].
+    ///
+    /// Errors: [`ErrorKind::Internal`] when payloads were left out.
+    pub fn list(&self, ask: &Ask<'_>, order: Order, offset: usize) -> Result<Listing, IndexError> {
+        let Some(rack) = self.asked(ask) else { return Ok(Listing { memories: Vec::new(), total: 0 }) };
+        let (rows, total) = rack.page(ask, order, offset);
+        let memories = rows.into_iter().map(|row| self.memory(rack, row)).collect::<Result<_, _>>()?;
+        Ok(Listing { memories, total })
+    }
+
+    /// As [`Self::list`], by name: works without payloads.
+    pub fn page(&self, ask: &Ask<'_>, order: Order, offset: usize) -> Page {
+        let Some(rack) = self.asked(ask) else { return Page { ids: Vec::new(), total: 0 } };
+        let (rows, total) = rack.page(ask, order, offset);
+        Page { ids: rows.into_iter().map(|row| rack.view(row).id().to_owned()).collect(), total }
+    }
+
+    /// Calls `visit` with every row's key, source path and digest.
+    pub fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) {
+        for (&kind, rack) in &self.racks {
+            for row in rack.rows() {
+                let view = rack.view(row);
+                let key = MemoryKey { owner: self.owner.clone(), kind, id: view.id().to_owned() };
+                visit(key, view.path(), Digest32(view.digest()));
+            }
+        }
+    }
+
+    fn rack(&self, kind: Kind) -> Option<&Rack> {
+        self.racks.get(&kind)
+    }
+
+    fn asked(&self, ask: &Ask<'_>) -> Option<&Rack> {
+        if *ask.owner == self.owner { self.rack(ask.kind) } else { None }
+    }
+
+    fn memory(&self, rack: &Rack, row: u32) -> Result<Memory, IndexError> {
+        match rack.view(row).memory(&self.owner) {
+            Some(Ok(memory)) => Ok(memory),
+            // The bytes never left this process: only a fault of ours can spoil them.
+            Some(Err(error)) => Err(IndexError {
+                kind: ErrorKind::Internal,
+                message: "a memory on a shelf cannot be read".to_owned(),
+                source: Some(Box::new(error)),
+            }),
+            None => Err(IndexError::new(ErrorKind::Internal, "this shelf keeps no payloads")),
+        }
+    }
+
+    fn check_width(&self, vector: &[f32]) -> Result<(), IndexError> {
+        match self.dimension {
+            Some(dimension) if dimension == vector.len() => Ok(()),
+            Some(dimension) => {
+                let message = format!("vector has {} components, the index has {dimension}", vector.len());
+                Err(IndexError::new(ErrorKind::Invalid, message))
+            }
+            None => Err(IndexError::new(ErrorKind::Invalid, "the index holds no vectors")),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Questions to the rows of one kind.
+
+use super::best::Best;
+use super::bits::Bits;
+use super::names::{NONE, fingerprint};
+use super::rack::Rack;
+use super::vectors::pack;
+use crate::bm25::K1;
+use crate::filter::Filter;
+use crate::index::{Ask, Hit, Order};
+use std::cmp::Ordering;
+
+/// Which rows an ask sees, with names looked up once.
+struct Sight<'a> {
+    rack: &'a Rack,
+    filter: &'a Filter,
+    deprecated: bool,
+    /// Numbers of the parents asked for.
+    parents: Option<Bits>,
+    /// Rows of the ids asked for.
+    rows: Option<Bits>,
+}
+
+impl<'a> Sight<'a> {
+    fn of(rack: &'a Rack, ask: &Ask<'a>) -> Self {
+        let parents = ask.parents.map(|ids| {
+            let mut numbers = Bits::with_room(rack.names.len());
+            ids.iter().filter_map(|id| rack.names.find(id.as_bytes())).for_each(|number| numbers.set(number, true));
+            numbers
+        });
+        let rows = ask.ids.map(|ids| {
+            let mut rows = Bits::with_room(rack.n_rows());
+            ids.iter().filter_map(|id| rack.row(id)).for_each(|row| rows.set(row, true));
+            rows
+        });
+        Self { rack, filter: ask.filter, deprecated: ask.deprecated, parents, rows }
+    }
+
+    /// Checks all but the filter.
+    fn admits(&self, row: u32) -> bool {
+        let parent_is_in = |parents: &Bits| {
+            let parent = self.rack.parent[row as usize];
+            parent != NONE && parents.has(parent)
+        };
+        self.rack.live.has(row)
+            && (self.deprecated || !self.rack.deprecated.has(row))
+            && self.rows.as_ref().is_none_or(|rows| rows.has(row))
+            && self.parents.as_ref().is_none_or(parent_is_in)
+    }
+
+    fn passes(&self, row: u32) -> bool {
+        self.filter.is_everything() || self.filter.matches(&self.rack.view(row))
+    }
+
+    /// Returns the admitted rows when only few can be: by ids.
+    fn few(&self, ask: &Ask<'_>) -> Option<Vec<u32>> {
+        let ids = ask.ids?;
+        let mut rows: Vec<u32> = ids.iter().filter_map(|id| self.rack.row(id)).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        rows.retain(|&row| self.admits(row));
+        Some(rows)
+    }
+}
+
+impl Rack {
+    pub(super) fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Vec<Hit> {
+        let mut asked: Vec<u64> =
+            terms.iter().filter(|term| !term.is_empty()).map(|term| fingerprint(term.as_bytes())).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        if asked.is_empty() || self.n_live == 0 {
+            return Vec::new();
+        }
+        let recent = self.postings.recent(&asked);
+        // All rows count: nothing need be looked up to know how many hold a term.
+        let all_count = self.n_live == self.n_rows() && self.n_deprecated == 0;
+        let counts = |row: u32| self.live.has(row) && !self.deprecated.has(row);
+
+        let mut scores = vec![0.0_f32; self.n_rows()];
+        let (base, slope) = length_factors(self);
+        let add = |scores: &mut [f32], idf: f32, row: u32, count: u16| {
+            let count = f32::from(count);
+            let norm = base + slope * self.n_terms[row as usize] as f32;
+            scores[row as usize] += idf * count / (count + norm);
+        };
+        for (at, &term) in asked.iter().enumerate() {
+            let (rows, term_counts) = self.postings.of(term);
+            let late = recent.iter().filter(|&&(asked_at, _, _)| asked_at == at);
+            let n_holding = if all_count {
+                rows.len() + late.clone().count()
+            } else {
+                rows.iter().filter(|&&row| counts(row)).count()
+                    + late.clone().filter(|&&(_, row, _)| counts(row)).count()
+            };
+            let idf = (self.corpus.idf(n_holding as u64) * (K1 + 1.0)) as f32;
+            for (&row, &count) in rows.iter().zip(term_counts) {
+                add(&mut scores, idf, row, count);
+            }
+            for &(_, row, count) in late {
+                add(&mut scores, idf, row, count);
+            }
+        }
+
+        let sight = Sight::of(self, ask);
+        let tie = |a: u32, b: u32| self.id_bytes(a).cmp(self.id_bytes(b));
+        let mut best = Best::new(ask.limit, self.n_live, &tie);
+        let mut offer = |row: u32| {
+            let score = scores[row as usize];
+            if score > 0.0 && best.wants(score) && sight.admits(row) && sight.passes(row) {
+                best.offer(score, row);
+            }
+        };
+        match sight.few(ask) {
+            Some(rows) => rows.into_iter().for_each(&mut offer),
+            None => (0..self.n_rows() as u32).for_each(&mut offer),
+        }
+        self.hits(best)
+    }
+
+    pub(super) fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Vec<Hit> {
+        let Some(packed) = pack(vector) else { return Vec::new() };
+        let sight = Sight::of(self, ask);
+        let tie = |a: u32, b: u32| self.id_bytes(a).cmp(self.id_bytes(b));
+        let mut best = Best::new(ask.limit, self.n_live, &tie);
+        let mut offer = |row: u32, score: f32| {
+            if best.wants(score) && sight.passes(row) {
+                best.offer(score, row);
+            }
+        };
+        match sight.few(ask) {
+            Some(rows) => {
+                for row in rows {
+                    let place = self.place[row as usize];
+                    if place != NONE {
+                        offer(row, self.vectors.cosine(place, &packed));
+                    }
+                }
+            }
+            None => self.vectors.each(&packed, |row| sight.admits(row), offer),
+        }
+        self.hits(best)
+    }
+
+    /// Returns each id's cosine; `None` for an id that is not there or has no vector.
+    pub(super) fn scores_of(&self, ids: &[String], vector: &[f32]) -> Vec<Option<f32>> {
+        let packed = pack(vector);
+        let score = |id: &String| {
+            let place = self.place[self.row(id)? as usize];
+            if place == NONE { None } else { Some(self.vectors.cosine(place, packed.as_deref()?)) }
+        };
+        ids.iter().map(score).collect()
+    }
+
+    /// Returns a page of what the ask sees, in order, and how many rows it sees.
+    pub(super) fn page(&self, ask: &Ask<'_>, order: Order, offset: usize) -> (Vec<u32>, usize) {
+        let sight = Sight::of(self, ask);
+        let mut rows = match sight.few(ask) {
+            Some(rows) => rows,
+            None => self.rows().filter(|&row| sight.admits(row)).collect(),
+        };
+        rows.retain(|&row| sight.passes(row));
+        let total = rows.len();
+        let end = offset.saturating_add(ask.limit).min(total);
+        let by = |a: &u32, b: &u32| self.by_time(order, *a, *b);
+        if end < total && end > 0 {
+            rows.select_nth_unstable_by(end - 1, by);
+        }
+        rows.truncate(end);
+        rows.sort_unstable_by(by);
+        (rows.split_off(offset.min(rows.len())), total)
+    }
+
+    fn by_time(&self, order: Order, a: u32, b: u32) -> Ordering {
+        let times = match (self.view(a).time_us(), self.view(b).time_us()) {
+            (Some(a), Some(b)) if order.descending => b.cmp(&a),
+            (Some(a), Some(b)) => a.cmp(&b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        };
+        times.then_with(|| self.id_bytes(a).cmp(self.id_bytes(b)))
+    }
+
+    fn hits(&self, best: Best<'_>) -> Vec<Hit> {
+        let hit = |(score, row)| {
+            let view = self.view(row);
+            Hit { id: view.id().to_owned(), parent_id: view.parent_id().map(str::to_owned), score }
+        };
+        best.sorted().into_iter().map(hit).collect()
+    }
+}
+
+/// Returns BM25's length norm as `base + slope · terms`.
+fn length_factors(rack: &Rack) -> (f32, f32) {
+    let base = rack.corpus.length_norm(0);
+    let slope = rack.corpus.length_norm(1) - base;
+    (base as f32, slope as f32)
+}
