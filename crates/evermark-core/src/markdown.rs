@@ -12,8 +12,10 @@ mod draft;
 mod entry;
 mod escape;
 mod front_matter;
+pub mod inbox;
 mod place;
 mod read;
+pub mod segment;
 mod time;
 mod yaml;
 
