@@ -23,11 +23,11 @@ pub use daily::{DailyFile, EditError};
 pub use draft::EntryDraft;
 pub use entry::Entry;
 pub use front_matter::{FrontMatter, FrontMatterFault, Newline, NotEditable};
-pub use read::{ENTRY_BYTES_MAX, FileReading, read_file};
 pub use place::{
-    FileKind, Place, UnsafeName, document_dir, inbox_path, inbox_sequence, is_safe_id, owner_dir, path_for, place, sanitize, scope_dir,
-    segment_path, session_dir, skill_path, topic_name, track_of,
+    FileKind, Place, UnsafeName, document_dir, inbox_path, inbox_sequence, is_safe_id, owner_dir, path_for, place,
+    sanitize, scope_dir, segment_path, session_dir, skill_path, topic_name, track_of,
 };
+pub use read::{ENTRY_BYTES_MAX, FileReading, read_file};
 
 /// One thing wrong with one file or one entry, told once.
 #[derive(Clone, Debug, PartialEq, Eq)]

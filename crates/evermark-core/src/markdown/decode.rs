@@ -20,7 +20,11 @@ pub(super) struct Damage {
 
 impl Damage {
     pub(super) fn message(&self) -> &'static str {
-        if self.code == "nul" { "NUL bytes: the file was cut short, or is not text" } else { "bytes that are not UTF-8" }
+        if self.code == "nul" {
+            "NUL bytes: the file was cut short, or is not text"
+        } else {
+            "bytes that are not UTF-8"
+        }
     }
 }
 

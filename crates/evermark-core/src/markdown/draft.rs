@@ -47,7 +47,8 @@ impl EntryDraft {
         let session = self.session_id.as_deref().filter(|session| !session.is_empty()).map(Cow::Borrowed);
         let time = Cow::Owned(super::time::render(self.timestamp_us));
         let text = |value: &'_ Option<String>| value.clone().filter(|text| !text.is_empty()).map(Cow::Owned);
-        let mut add = |key, value: Option<Cow<'_, str>>| pairs.extend(value.map(|value| (key, Cow::Owned(value.into_owned()))));
+        let mut add =
+            |key, value: Option<Cow<'_, str>>| pairs.extend(value.map(|value| (key, Cow::Owned(value.into_owned()))));
         add("owner_id", Some(Cow::Borrowed(&self.owner_id)));
         let is_fact = matches!(self.body, Body::AtomicFact { .. });
         if !is_fact {
@@ -65,7 +66,9 @@ impl EntryDraft {
                 add("end_time", text(end_time));
                 add("duration_days", duration_days.map(|days| Cow::Owned(days.to_string())));
             }
-            Body::AgentCase { quality_score, .. } => add("quality_score", Some(Cow::Owned(format!("{quality_score:?}")))),
+            Body::AgentCase { quality_score, .. } => {
+                add("quality_score", Some(Cow::Owned(format!("{quality_score:?}"))))
+            }
             _ => {}
         }
         add("sender_ids", (!self.sender_ids.is_empty()).then(|| Cow::Owned(render_list(&self.sender_ids))));
@@ -143,7 +146,10 @@ pub(super) fn render_entry<'a>(
 /// Returns `[a, b]` as EverOS writes lists, or JSON when an item would not survive that.
 fn render_list(items: &[String]) -> String {
     let plain = |item: &String| {
-        !item.is_empty() && item.trim() == item && !item.contains([',', '[', ']', '"']) && !item.contains(char::is_control)
+        !item.is_empty()
+            && item.trim() == item
+            && !item.contains([',', '[', ']', '"', '\''])
+            && !item.contains(char::is_control)
     };
     if items.iter().all(plain) { format!("[{}]", items.join(", ")) } else { json_list(items) }
 }

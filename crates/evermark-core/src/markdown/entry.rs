@@ -67,7 +67,8 @@ pub(super) fn scan(body: &str) -> Scan {
         }
     }
 
-    let mut scan = Scan::default();
+    let highest = markers.iter().filter_map(|marker| sequence(id(marker))).max().unwrap_or(0);
+    let mut scan = Scan { sequence: highest, ..Scan::default() };
     let mut seen: HashSet<&str> = HashSet::with_capacity(markers.len() / 2);
     let mut omitted = 0usize;
     let mut flaws: Vec<Flaw> = Vec::new();
@@ -84,7 +85,6 @@ pub(super) fn scan(body: &str) -> Scan {
         line += newlines(&body[counted..marker.span.start]);
         counted = marker.span.start;
         let name = id(marker);
-        scan.sequence = scan.sequence.max(sequence(name).unwrap_or(0));
         match (marker.open, partner[idx]) {
             (true, Some(close)) => {
                 let whole = Slot {
@@ -94,11 +94,13 @@ pub(super) fn scan(body: &str) -> Scan {
                     line,
                 };
                 if close > idx + 1 {
-                    for inner in &markers[idx + 1..close] {
-                        scan.sequence = scan.sequence.max(sequence(id(inner)).unwrap_or(0));
-                    }
                     let count = close - idx - 1;
-                    tell(name, line, "entry_nested", format!("entry `{name}` holds {count} markers of other entries: read as its text"));
+                    tell(
+                        name,
+                        line,
+                        "entry_nested",
+                        format!("entry `{name}` holds {count} markers of other entries: read as its text"),
+                    );
                 }
                 if seen.insert(name) {
                     scan.slots.push(whole);
@@ -164,11 +166,6 @@ fn markers(body: &str) -> Vec<Marker> {
 
 fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
-}
-
-/// Tells whether an id can stand in a marker.
-pub(super) fn is_entry_id(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(is_id_byte)
 }
 
 /// Returns the sequence number of `<prefix>_<8 digits>_<digits>`.
@@ -275,7 +272,8 @@ impl<'a> Entry<'a> {
             return (content.start + old.start..content.start + old.end, text);
         }
         let lead = if self.inner[..content.start].ends_with('\n') { "" } else { newline };
-        let tail = if self.inner[content.clone()].trim_matches([' ', '\t']).starts_with(['\r', '\n']) { "" } else { newline };
+        let tail =
+            if self.inner[content.clone()].trim_matches([' ', '\t']).starts_with(['\r', '\n']) { "" } else { newline };
         (content.start..content.start, format!("{lead}{text}{tail}"))
     }
 
@@ -290,7 +288,8 @@ impl<'a> Entry<'a> {
             let lead = if self.inner[..last.end].ends_with('\n') { "" } else { newline };
             return (last.end..last.end, format!("{lead}{line}"));
         }
-        let head = self.inner.split_inclusive('\n').take_while(|line| heading(line).is_none()).map(str::len).sum::<usize>();
+        let head =
+            self.inner.split_inclusive('\n').take_while(|line| heading(line).is_none()).map(str::len).sum::<usize>();
         let lead = if head == 0 || !self.inner[..head].ends_with('\n') { newline } else { "" };
         (head..head, format!("{lead}{line}{newline}"))
     }

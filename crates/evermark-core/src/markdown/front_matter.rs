@@ -184,12 +184,17 @@ impl FrontMatter {
             return Ok(());
         }
         let (range, replacement) = self.edit(key, value)?;
-        let mut expected: Vec<(&str, &Value)> = self.fields.iter().map(|field| (field.key.as_str(), &field.value)).collect();
+        let mut expected: Vec<(&str, &Value)> =
+            self.fields.iter().map(|field| (field.key.as_str(), &field.value)).collect();
         match expected.iter_mut().rev().find(|(name, _)| *name == key) {
             Some((_, old)) => *old = value,
             None => expected.push((key, value)),
         }
-        self.replace(range, &replacement, &expected.into_iter().map(|(k, v)| (k.to_owned(), v.clone())).collect::<Vec<_>>())
+        self.replace(
+            range,
+            &replacement,
+            &expected.into_iter().map(|(k, v)| (k.to_owned(), v.clone())).collect::<Vec<_>>(),
+        )
     }
 
     /// Removes one key and its lines. Returns whether it was there.
@@ -224,7 +229,8 @@ impl FrontMatter {
         let one_line = written.trim_end_matches(['\r', '\n']);
         if let Some((from, to)) = field.inline
             && !one_line.contains('\n')
-            && let Some(fresh) = one_line.split_once(": ").map(|(_, fresh)| fresh).filter(|_| !one_line.starts_with("? "))
+            && let Some(fresh) =
+                one_line.split_once(": ").map(|(_, fresh)| fresh).filter(|_| !one_line.starts_with("? "))
         {
             // One scalar for another on one line: a comment after it stays.
             let line = &self.raw[lines.clone()];

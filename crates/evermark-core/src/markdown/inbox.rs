@@ -143,7 +143,13 @@ pub fn parse(path: &str, bytes: &[u8]) -> Result<Batch, Finding> {
 
 fn parse_message(path: &str, entry: &Entry<'_>) -> Result<Message, Finding> {
     let missing = |key: &str| {
-        finding(path, Some(entry.id), Some(entry.line), "inline_missing", &format!("message `{}` has no readable `{key}`", entry.id))
+        finding(
+            path,
+            Some(entry.id),
+            Some(entry.line),
+            "inline_missing",
+            &format!("message `{}` has no readable `{key}`", entry.id),
+        )
     };
     let text = |key: &str| entry.inline(key).map(|value| value.into_owned());
     let required = |key: &str| text(key).ok_or_else(|| missing(key));
@@ -182,7 +188,13 @@ fn parse_items(text: &str) -> Option<Vec<ContentItem>> {
     items.into_iter().map(item).collect()
 }
 
-pub(super) fn finding(path: &str, entry: Option<&str>, line: Option<usize>, code: &'static str, message: &str) -> Finding {
+pub(super) fn finding(
+    path: &str,
+    entry: Option<&str>,
+    line: Option<usize>,
+    code: &'static str,
+    message: &str,
+) -> Finding {
     Finding { path: path.to_owned(), entry: entry.map(str::to_owned), line, code, message: message.to_owned() }
 }
 

@@ -35,7 +35,10 @@ pub struct FileReading {
 pub fn read_file(rel_path: &str, bytes: &[u8], zone: &TimeZone, references: &[(String, String)]) -> FileReading {
     let mut reading = Reading { path: rel_path, ..Reading::default() };
     match place(rel_path) {
-        Some(Place { kind: FileKind::Taxonomy | FileKind::Inbox | FileKind::Segment | FileKind::SkillReference, .. }) => {}
+        Some(Place {
+            kind: FileKind::Taxonomy | FileKind::Inbox | FileKind::Segment | FileKind::SkillReference,
+            ..
+        }) => {}
         Some(Place { kind: FileKind::Memories(kind), scope, owner_dir }) => {
             let owner = Owner { scope, track: super::place::track_of(kind), id: owner_dir };
             let decoded = Decoded::of(bytes);
@@ -70,7 +73,13 @@ impl Reading<'_> {
     fn finish(mut self) -> FileReading {
         if self.omitted > 0 {
             let message = format!("{} more findings in this file", self.omitted);
-            self.out.findings.push(Finding { path: self.path.to_owned(), entry: None, line: None, code: "more_findings", message });
+            self.out.findings.push(Finding {
+                path: self.path.to_owned(),
+                entry: None,
+                line: None,
+                code: "more_findings",
+                message,
+            });
         }
         self.out
     }
@@ -150,13 +159,23 @@ impl Reading<'_> {
                         Value::String(by) if !by.is_empty() => {
                             entries.insert(entry.clone(), by.clone());
                         }
-                        _ => self.tell(Some(entry), line, "deprecated_invalid", format!("`{entry}` is not replaced by one entry id")),
+                        _ => self.tell(
+                            Some(entry),
+                            line,
+                            "deprecated_invalid",
+                            format!("`{entry}` is not replaced by one entry id"),
+                        ),
                     }
                 }
                 entries
             }
             Some(_) => {
-                self.tell(None, line, "deprecated_invalid", "deprecated_entries is not a mapping from entry to replacing entry");
+                self.tell(
+                    None,
+                    line,
+                    "deprecated_invalid",
+                    "deprecated_entries is not a mapping from entry to replacing entry",
+                );
                 HashMap::new()
             }
         }
@@ -230,7 +249,12 @@ impl Reading<'_> {
     fn required(&mut self, entry: &Entry<'_>, key: &str) -> Option<String> {
         let value = entry.inline(key).map(|value| value.into_owned()).filter(|value| !value.is_empty());
         if value.is_none() {
-            self.tell(Some(entry.id), Some(entry.line), "inline_missing", format!("entry `{}` has no `**{key}**`", entry.id));
+            self.tell(
+                Some(entry.id),
+                Some(entry.line),
+                "inline_missing",
+                format!("entry `{}` has no `**{key}**`", entry.id),
+            );
         }
         value
     }
@@ -245,7 +269,12 @@ impl Reading<'_> {
     fn main_section(&mut self, entry: &Entry<'_>, name: &str) -> Option<String> {
         let text = entry.section(name).filter(|text| !text.trim().is_empty());
         if text.is_none() {
-            self.tell(Some(entry.id), Some(entry.line), "section_missing", format!("entry `{}` says nothing under `### {name}`", entry.id));
+            self.tell(
+                Some(entry.id),
+                Some(entry.line),
+                "section_missing",
+                format!("entry `{}` says nothing under `### {name}`", entry.id),
+            );
         }
         text
     }
@@ -256,7 +285,12 @@ impl Reading<'_> {
             return self.tell_damage(None, decoded, damage);
         }
         if decoded.text.len() > ENTRY_BYTES_MAX {
-            return self.tell(None, None, "entry_too_large", format!("the file is longer than {ENTRY_BYTES_MAX} bytes"));
+            return self.tell(
+                None,
+                None,
+                "entry_too_large",
+                format!("the file is longer than {ENTRY_BYTES_MAX} bytes"),
+            );
         }
         let (header, start) = FrontMatter::split(&decoded.text);
         if let Some(fault) = header.fault() {
@@ -294,7 +328,9 @@ impl Reading<'_> {
     }
 
     fn profile(&mut self, header: &FrontMatter, owner: &Owner) -> Option<(String, Body)> {
-        let list = |key: &str| header.get(key).filter(|value| !value.is_null()).cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+        let list = |key: &str| {
+            header.get(key).filter(|value| !value.is_null()).cloned().unwrap_or_else(|| Value::Array(Vec::new()))
+        };
         let body = Body::Profile {
             summary: string(header, "summary").unwrap_or_default(),
             explicit_info: list("explicit_info"),
@@ -304,7 +340,13 @@ impl Reading<'_> {
         Some((owner.id.clone(), body))
     }
 
-    fn skill(&mut self, header: &FrontMatter, owner: &Owner, body: &str, references: &[(String, String)]) -> Option<(String, Body)> {
+    fn skill(
+        &mut self,
+        header: &FrontMatter,
+        owner: &Owner,
+        body: &str,
+        references: &[(String, String)],
+    ) -> Option<(String, Body)> {
         let name = self.field(header, "name")?;
         if name.contains(['/', '\\']) || name == ".." {
             let message = format!("a skill cannot be named `{name}`");
@@ -391,7 +433,12 @@ impl Reading<'_> {
     /// Returns the number, or 0 where there is none; one that is there but is no number is told.
     fn number<N: Default>(&mut self, header: &FrontMatter, key: &str, stated: bool, number: Option<N>) -> N {
         if stated && number.is_none() {
-            self.tell(None, header.line(key), "field_invalid", format!("`{key}` in the front matter is not a number: 0 is taken"));
+            self.tell(
+                None,
+                header.line(key),
+                "field_invalid",
+                format!("`{key}` in the front matter is not a number: 0 is taken"),
+            );
         }
         number.unwrap_or_default()
     }

@@ -29,7 +29,8 @@ pub struct SegmentPlan {
 
 /// Returns the file that keeps a plan.
 pub fn render(plan: &SegmentPlan) -> String {
-    let owners: Vec<Value> = plan.owners.iter().map(|owner| json!({"track": owner.track.name(), "id": owner.id})).collect();
+    let owners: Vec<Value> =
+        plan.owners.iter().map(|owner| json!({"track": owner.track.name(), "id": owner.id})).collect();
     let header = FrontMatter::fresh(
         [
             ("type", json!(TYPE)),
@@ -45,7 +46,9 @@ pub fn render(plan: &SegmentPlan) -> String {
         Newline::Lf,
     );
     let mut out = header.render().to_owned();
-    out.push_str("The messages named above are being made into memories. Evermark removes this file when that is done.\n");
+    out.push_str(
+        "The messages named above are being made into memories. Evermark removes this file when that is done.\n",
+    );
     out
 }
 
@@ -74,7 +77,11 @@ pub fn parse(path: &str, bytes: &[u8]) -> Result<SegmentPlan, Finding> {
         memcell_id: header.string("memcell_id")?,
         session_id: header.string("session_id")?,
         day: header.string("day")?.parse().map_err(|_| header.invalid("day"))?,
-        message_ids: list("message_ids")?.iter().map(text).collect::<Option<_>>().ok_or_else(|| header.invalid("message_ids"))?,
+        message_ids: list("message_ids")?
+            .iter()
+            .map(text)
+            .collect::<Option<_>>()
+            .ok_or_else(|| header.invalid("message_ids"))?,
         owners: list("owners")?.iter().map(owner).collect::<Option<_>>().ok_or_else(|| header.invalid("owners"))?,
         scope,
     })

@@ -106,10 +106,9 @@ impl Reader {
                     if anchor > 0 {
                         self.anchors.insert(anchor, value.clone());
                     }
-                    let plain = matches!(
-                        style,
-                        ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted
-                    ) && anchor == 0;
+                    let plain =
+                        matches!(style, ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted)
+                            && anchor == 0;
                     self.add(value, Some(text.into_owned()), span.start, span.end, plain)?;
                 }
             }
@@ -152,7 +151,8 @@ impl Reader {
         let Some(value) = self.anchors.get(&anchor) else {
             return Err(fault(at, "an alias to something that is not complete"));
         };
-        self.alias_cost = self.alias_cost.saturating_add(cost(value, ALIAS_COST_MAX - self.alias_cost.min(ALIAS_COST_MAX)));
+        self.alias_cost =
+            self.alias_cost.saturating_add(cost(value, ALIAS_COST_MAX - self.alias_cost.min(ALIAS_COST_MAX)));
         if self.alias_cost > ALIAS_COST_MAX {
             return Err(fault(at, "aliases copy too much"));
         }
@@ -160,7 +160,14 @@ impl Reader {
     }
 
     /// Adds a finished value to the innermost frame. `replaceable`: a plain or quoted scalar without anchor.
-    fn add(&mut self, value: Value, text: Option<String>, start: Marker, end: Marker, replaceable: bool) -> Result<(), Fault> {
+    fn add(
+        &mut self,
+        value: Value,
+        text: Option<String>,
+        start: Marker,
+        end: Marker,
+        replaceable: bool,
+    ) -> Result<(), Fault> {
         let depth = self.frames.len();
         match self.frames.last_mut() {
             None if value.is_null() && !self.opened => {
@@ -248,7 +255,8 @@ fn resolve(text: &str) -> Value {
         }
         return Value::String(text.to_owned());
     }
-    let radix = |prefix: &str, radix: u32| text.strip_prefix(prefix).and_then(|rest| i64::from_str_radix(rest, radix).ok());
+    let radix =
+        |prefix: &str, radix: u32| text.strip_prefix(prefix).and_then(|rest| i64::from_str_radix(rest, radix).ok());
     if let Some(number) = radix("0x", 16).or_else(|| radix("0o", 8)) {
         return number.into();
     }
@@ -407,7 +415,9 @@ fn is_plain(text: &str) -> bool {
     let second = chars.next();
     let spaced = second.is_none_or(|c| c == ' ');
     let indicator = match first {
-        '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' | ' ' | '=' => true,
+        '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' | ' ' | '=' => {
+            true
+        }
         '-' | '?' | ':' => spaced,
         _ => false,
     };
@@ -434,7 +444,8 @@ fn means_something_else(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
         && text.contains(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| {
-            c.is_ascii_hexdigit() || matches!(c, '-' | '+' | '.' | ':' | '_' | ' ' | 't' | 'T' | 'z' | 'Z' | 'x' | 'X' | 'o' | 'O')
+            c.is_ascii_hexdigit()
+                || matches!(c, '-' | '+' | '.' | ':' | '_' | ' ' | 't' | 'T' | 'z' | 'Z' | 'x' | 'X' | 'o' | 'O')
         })
 }
 

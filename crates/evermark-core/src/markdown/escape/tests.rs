@@ -55,8 +55,8 @@ fn text() -> impl Strategy<Value = String> {
         proptest::collection::vec(any::<char>(), 0..12).prop_map(String::from_iter),
         proptest::collection::vec(
             proptest::sample::select(vec![
-                "\n", "\r", "\0", "\\", "\\\\", "###", "### ", "---", " ", "\t", "<!-- ", "<!--", "entry:", "/entry:", "&#", "&#13;", "&#0;", "&#32;",
-                "a", "x -->", "é", ";"
+                "\n", "\r", "\0", "\\", "\\\\", "###", "### ", "---", " ", "\t", "<!-- ", "<!--", "entry:", "/entry:",
+                "&#", "&#13;", "&#0;", "&#32;", "a", "x -->", "é", ";"
             ]),
             0..14
         )

@@ -67,14 +67,24 @@ fn remove_takes_only_the_keys_own_lines() {
     let mut header = split(DAILY);
     assert_eq!(header.remove("extra"), Ok(true));
     assert_eq!(header.remove("extra"), Ok(false));
-    assert_eq!(header.render(), DAILY.replacen("extra: |\n  # not a comment\n\n  text\n", "", 1).strip_suffix("body\n").expect("body"));
+    assert_eq!(
+        header.render(),
+        DAILY.replacen("extra: |\n  # not a comment\n\n  text\n", "", 1).strip_suffix("body\n").expect("body")
+    );
 }
 
 #[test]
 fn what_cannot_be_edited_alone_is_left_alone() {
     for text in [
-        "", "body", "---\n", "---\n- a\n---\n", "---\n{a: 1, b: 2}\n---\n", "---\n  a: 1\n---\n", "---\n? a\n: 1\n---\n",
-        "---\na: &x [1]\nb: *x\n---\n", "---\na: [\n---\n",
+        "",
+        "body",
+        "---\n",
+        "---\n- a\n---\n",
+        "---\n{a: 1, b: 2}\n---\n",
+        "---\n  a: 1\n---\n",
+        "---\n? a\n: 1\n---\n",
+        "---\na: &x [1]\nb: *x\n---\n",
+        "---\na: [\n---\n",
     ] {
         let mut header = split(text);
         let before = header.render().to_owned();
@@ -101,7 +111,8 @@ fn empty_values_and_crlf_are_edited() {
 
 #[test]
 fn a_fresh_block_reads_back() {
-    let header = FrontMatter::fresh([("id", json!("a")), ("date", json!("2027-02-03")), ("num", json!(1))], Newline::CrLf);
+    let header =
+        FrontMatter::fresh([("id", json!("a")), ("date", json!("2027-02-03")), ("num", json!(1))], Newline::CrLf);
     assert_eq!(header.render(), "---\r\nid: a\r\ndate: '2027-02-03'\r\nnum: 1\r\n---\r\n");
     assert_eq!(split(header.render()).text("date"), Some("2027-02-03"));
 }

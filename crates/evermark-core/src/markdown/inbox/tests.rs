@@ -118,7 +118,19 @@ fn text() -> impl Strategy<Value = String> {
         ".{0,20}",
         proptest::collection::vec(any::<char>(), 0..8).prop_map(String::from_iter),
         proptest::collection::vec(
-            proptest::sample::select(vec!["\n", "\r", "\0", "\\", "### ", "---", " ", "<!-- entry:msg_00000001 -->", "<!-- /entry:msg_00000001 -->", "&#13;", "a"]),
+            proptest::sample::select(vec![
+                "\n",
+                "\r",
+                "\0",
+                "\\",
+                "### ",
+                "---",
+                " ",
+                "<!-- entry:msg_00000001 -->",
+                "<!-- /entry:msg_00000001 -->",
+                "&#13;",
+                "a"
+            ]),
             0..8
         )
         .prop_map(|parts| parts.concat()),
@@ -126,11 +138,17 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn json_value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::from), text().prop_map(Value::from), any::<bool>().prop_map(Value::from)];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::from),
+        text().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from)
+    ];
     leaf.prop_recursive(3, 8, 3, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            proptest::collection::vec((text(), inner), 0..3).prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            proptest::collection::vec((text(), inner), 0..3)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
         ]
     })
 }
@@ -144,18 +162,21 @@ fn item() -> impl Strategy<Value = ContentItem> {
 
 fn any_message() -> impl Strategy<Value = Message> {
     (
-        (text(), text(), proptest::option::of(text()), prop_oneof![Just(Role::User), Just(Role::Assistant), Just(Role::Tool)]),
-        (any::<i64>(), proptest::collection::vec(item(), 0..3), proptest::option::of(json_value()), proptest::option::of(text())),
+        (
+            text(),
+            text(),
+            proptest::option::of(text()),
+            prop_oneof![Just(Role::User), Just(Role::Assistant), Just(Role::Tool)],
+        ),
+        (
+            any::<i64>(),
+            proptest::collection::vec(item(), 0..3),
+            proptest::option::of(json_value()),
+            proptest::option::of(text()),
+        ),
     )
-        .prop_map(|((id, sender_id, sender_name, role), (timestamp_ms, items, tool_calls, tool_call_id))| Message {
-            id,
-            sender_id,
-            sender_name,
-            role,
-            timestamp_ms,
-            items,
-            tool_calls,
-            tool_call_id,
+        .prop_map(|((id, sender_id, sender_name, role), (timestamp_ms, items, tool_calls, tool_call_id))| {
+            Message { id, sender_id, sender_name, role, timestamp_ms, items, tool_calls, tool_call_id }
         })
 }
 

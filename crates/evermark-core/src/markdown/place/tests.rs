@@ -1,4 +1,6 @@
-use super::{FileKind, document_dir, inbox_path, inbox_sequence, path_for, place, sanitize, segment_path, skill_path, topic_name};
+use super::{
+    FileKind, document_dir, inbox_path, inbox_sequence, path_for, place, sanitize, segment_path, skill_path, topic_name,
+};
 use crate::id::{Kind, Owner, Scope, Track};
 use jiff::civil::{Date, date};
 use proptest::prelude::*;
@@ -31,11 +33,26 @@ fn every_glob_of_the_contract_is_placed() {
 #[test]
 fn everything_else_is_not() {
     for path in [
-        "", "user.md", "a/b/user.md", "a/b/users/user.md", "a/b/users//user.md", "a/b/users/../user.md", "a/b/users/u/./user.md",
-        "/a/b/users/u/user.md", "a/b/users/u/episodes/.episode-2027-02-03.md.tmp.0a", "a/b/users/u/episodes/sub/episode-x.md",
-        "a/b/users/u/episodes/notes.md", "a/b/agents/u/episodes/episode-x.md", "a/b/agents/u/skills/other/SKILL.md",
-        "a/b/knowledge/c/d/notes.md", "a/b/knowledge/c/d/_original/1.md", "a/b/inbox/s/7.md", "a/b/inbox/s/0000000000000000000x.md",
-        ".index/lancedb/users/u/user.md", "a/b/users/u/USER.md", "a/b/inbox/s/99999999999999999999.md",
+        "",
+        "user.md",
+        "a/b/user.md",
+        "a/b/users/user.md",
+        "a/b/users//user.md",
+        "a/b/users/../user.md",
+        "a/b/users/u/./user.md",
+        "/a/b/users/u/user.md",
+        "a/b/users/u/episodes/.episode-2027-02-03.md.tmp.0a",
+        "a/b/users/u/episodes/sub/episode-x.md",
+        "a/b/users/u/episodes/notes.md",
+        "a/b/agents/u/episodes/episode-x.md",
+        "a/b/agents/u/skills/other/SKILL.md",
+        "a/b/knowledge/c/d/notes.md",
+        "a/b/knowledge/c/d/_original/1.md",
+        "a/b/inbox/s/7.md",
+        "a/b/inbox/s/0000000000000000000x.md",
+        ".index/lancedb/users/u/user.md",
+        "a/b/users/u/USER.md",
+        "a/b/inbox/s/99999999999999999999.md",
     ] {
         assert_eq!(place(path), None, "{path}");
     }
@@ -50,16 +67,54 @@ fn paths_lead_back_to_their_place() {
         assert_eq!(place(&path).expect("ours").kind, kind);
     };
     let path = |owner, kind| path_for(owner, kind, DAY).expect("safe");
-    check(path(&user, Kind::Episode), "default_app/default_project/users/a.b+c@d_e-f/episodes/episode-2027-02-03.md", FileKind::Memories(Kind::Episode));
-    check(path(&user, Kind::AtomicFact), "default_app/default_project/users/a.b+c@d_e-f/.atomic_facts/atomic_fact-2027-02-03.md", FileKind::Memories(Kind::AtomicFact));
-    check(path(&user, Kind::Foresight), "default_app/default_project/users/a.b+c@d_e-f/.foresights/foresight-2027-02-03.md", FileKind::Memories(Kind::Foresight));
-    check(path(&user, Kind::Profile), "default_app/default_project/users/a.b+c@d_e-f/user.md", FileKind::Memories(Kind::Profile));
-    check(path(&agent, Kind::AgentCase), "clinic/zh/agents/bot/.cases/agent_case-2027-02-03.md", FileKind::Memories(Kind::AgentCase));
-    check(skill_path(&agent, "Reorder item/../x").expect("safe"), "clinic/zh/agents/bot/skills/skill_Reorder_item..x/SKILL.md", FileKind::Memories(Kind::AgentSkill));
+    check(
+        path(&user, Kind::Episode),
+        "default_app/default_project/users/a.b+c@d_e-f/episodes/episode-2027-02-03.md",
+        FileKind::Memories(Kind::Episode),
+    );
+    check(
+        path(&user, Kind::AtomicFact),
+        "default_app/default_project/users/a.b+c@d_e-f/.atomic_facts/atomic_fact-2027-02-03.md",
+        FileKind::Memories(Kind::AtomicFact),
+    );
+    check(
+        path(&user, Kind::Foresight),
+        "default_app/default_project/users/a.b+c@d_e-f/.foresights/foresight-2027-02-03.md",
+        FileKind::Memories(Kind::Foresight),
+    );
+    check(
+        path(&user, Kind::Profile),
+        "default_app/default_project/users/a.b+c@d_e-f/user.md",
+        FileKind::Memories(Kind::Profile),
+    );
+    check(
+        path(&agent, Kind::AgentCase),
+        "clinic/zh/agents/bot/.cases/agent_case-2027-02-03.md",
+        FileKind::Memories(Kind::AgentCase),
+    );
+    check(
+        skill_path(&agent, "Reorder item/../x").expect("safe"),
+        "clinic/zh/agents/bot/skills/skill_Reorder_item..x/SKILL.md",
+        FileKind::Memories(Kind::AgentSkill),
+    );
     let dir = document_dir(&agent.scope, "..", "Harbor relay", "d_6b96c43e38f2").expect("safe");
-    check(format!("{dir}/{}", topic_name(6, "维护 记录")), "clinic/zh/knowledge/Others/Harbor_relay_d_6b96c43e38f2/6_维护_记录.md", FileKind::Memories(Kind::KnowledgeTopic));
-    check(inbox_path(&agent.scope, "a/../b c", 7).expect("safe"), "clinic/zh/inbox/a..b_c-7ce8f2e8/00000000000000000007.md".replace("7ce8f2e8", &crate::memory::Digest32::of(b"a/../b c").hex()[..8]).as_str(), FileKind::Inbox);
-    check(segment_path(&agent.scope, "", "mc_0a").expect("safe"), "clinic/zh/inbox/session-e3b0c442/segment-mc_0a.md", FileKind::Segment);
+    check(
+        format!("{dir}/{}", topic_name(6, "维护 记录")),
+        "clinic/zh/knowledge/Others/Harbor_relay_d_6b96c43e38f2/6_维护_记录.md",
+        FileKind::Memories(Kind::KnowledgeTopic),
+    );
+    check(
+        inbox_path(&agent.scope, "a/../b c", 7).expect("safe"),
+        "clinic/zh/inbox/a..b_c-7ce8f2e8/00000000000000000007.md"
+            .replace("7ce8f2e8", &crate::memory::Digest32::of(b"a/../b c").hex()[..8])
+            .as_str(),
+        FileKind::Inbox,
+    );
+    check(
+        segment_path(&agent.scope, "", "mc_0a").expect("safe"),
+        "clinic/zh/inbox/session-e3b0c442/segment-mc_0a.md",
+        FileKind::Segment,
+    );
     assert_eq!(inbox_sequence("x/00000000000000000007.md"), Some(7));
 }
 

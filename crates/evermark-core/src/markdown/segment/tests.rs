@@ -59,11 +59,18 @@ fn a_damaged_plan_is_refused() {
 
 #[test]
 fn a_memcell_is_its_messages() {
-    let id = |session: &str, ids: &[&str]| memcell_id(&Scope::default(), session, &ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+    let id = |session: &str, ids: &[&str]| {
+        memcell_id(&Scope::default(), session, &ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+    };
     let first = id("s", &["a", "b"]);
     assert!(first.len() == 15 && first.starts_with("mc_"));
     assert_eq!(first, id("s", &["a", "b"]));
-    for other in [id("s", &["ab"]), id("s", &["b", "a"]), id("t", &["a", "b"]), memcell_id(&Scope::new("x", "default"), "s", &["a".into(), "b".into()])] {
+    for other in [
+        id("s", &["ab"]),
+        id("s", &["b", "a"]),
+        id("t", &["a", "b"]),
+        memcell_id(&Scope::new("x", "default"), "s", &["a".into(), "b".into()]),
+    ] {
         assert_ne!(first, other);
     }
 }

@@ -17,9 +17,15 @@ fn the_core_schema_is_read() {
     check("a: 1\nb: -2\nc: +3\nd: 0x1f\ne: 0o17\n", json!({"a": 1, "b": -2, "c": 3, "d": 31, "e": 15}));
     check("a: 1.5\nb: 1e3\nc: .5\nd: 1.0e-05\n", json!({"a": 1.5, "b": 1000.0, "c": 0.5, "d": 0.00001}));
     check("a: true\nb: False\nc: ~\nd:\ne: null\n", json!({"a": true, "b": false, "c": null, "d": null, "e": null}));
-    check("a: yes\nb: 2026-11-22\nc: 1_000\nd: 10:30\n", json!({"a": "yes", "b": "2026-11-22", "c": "1_000", "d": "10:30"}));
+    check(
+        "a: yes\nb: 2026-11-22\nc: 1_000\nd: 10:30\n",
+        json!({"a": "yes", "b": "2026-11-22", "c": "1_000", "d": "10:30"}),
+    );
     check("a: '1'\nb: \"null\"\nc: !!str 7\n", json!({"a": "1", "b": "null", "c": "7"}));
-    check("a: 99999999999999999999999\nb: .inf\nc: 1.2.3\n", json!({"a": "99999999999999999999999", "b": ".inf", "c": "1.2.3"}));
+    check(
+        "a: 99999999999999999999999\nb: .inf\nc: 1.2.3\n",
+        json!({"a": "99999999999999999999999", "b": ".inf", "c": "1.2.3"}),
+    );
     check("a:\n- 1\n- b: 2\n  c: [x, y]\nd: {e: f}\n", json!({"a": [1, {"b": 2, "c": ["x", "y"]}], "d": {"e": "f"}}));
     check("a: |\n  # text\n  two\nb: >-\n  folded\n  text\n", json!({"a": "# text\ntwo\n", "b": "folded text"}));
     check("a: 'one\n  two'\nb: 3\n", json!({"a": "one two", "b": 3}));
@@ -31,8 +37,19 @@ fn the_core_schema_is_read() {
 #[test]
 fn what_is_not_one_mapping_is_a_fault() {
     for block in [
-        "- a\n", "text\n", "42\n", "a: [\n", "a: 'x\n", "a: 1\n...\nb: 2\n", "? [a]\n: b\n", "a: *nobody\n", "a: &a [*a]\n", "\t- x", "a: b: c\n",
-        "*x: 1\n", "%YAML 9\n",
+        "- a\n",
+        "text\n",
+        "42\n",
+        "a: [\n",
+        "a: 'x\n",
+        "a: 1\n...\nb: 2\n",
+        "? [a]\n: b\n",
+        "a: *nobody\n",
+        "a: &a [*a]\n",
+        "\t- x",
+        "a: b: c\n",
+        "*x: 1\n",
+        "%YAML 9\n",
     ] {
         assert!(parse(block).is_err(), "{block:?}");
     }
@@ -105,7 +122,8 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::vec((key(), inner), 0..4).prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            proptest::collection::vec((key(), inner), 0..4)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
         ]
     })
 }
