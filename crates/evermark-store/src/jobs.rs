@@ -12,9 +12,6 @@ use rusqlite::{OptionalExtension, Row, params};
 use std::fmt;
 use std::time::Duration;
 
-#[cfg(test)]
-mod tests;
-
 /// Passed before jobs are enqueued.
 pub const ENQUEUE: &str = "jobs.enqueue";
 /// Passed before jobs are claimed.

@@ -6,8 +6,10 @@
 mod dir;
 pub mod durable;
 pub mod error;
+pub mod everos;
 pub mod jobs;
 pub mod layout;
 pub mod ledger;
 pub mod lock;
 pub mod vault;
+pub mod watch;

@@ -170,8 +170,7 @@ impl Ledger {
                 Some(file_id) => entries_of(transaction, file_id)?,
                 None => HashMap::new(),
             };
-            let owners = Owners::load(transaction)?;
-            compare(transaction, &owners, before, record).map(|diff| diff.changes)
+            compare(&mut Owners::new(transaction), before, record).map(|diff| diff.changes)
         })
     }
 
@@ -180,8 +179,8 @@ impl Ledger {
         self.reach(RECORD, "record files")?;
         let now_us = self.world().now_us();
         self.transaction("record files", |transaction| {
-            let mut owners = Owners::load(transaction)?;
-            records.iter().map(|record| record_one(transaction, &mut owners, record, now_us)).collect()
+            let mut owners = Owners::new(transaction);
+            records.iter().map(|record| record_one(&mut owners, record, now_us)).collect()
         })
     }
 
@@ -189,7 +188,7 @@ impl Ledger {
     pub fn forget(&self, paths: &[String]) -> Result<Vec<Removed>> {
         self.reach(FORGET, "forget files")?;
         self.transaction("forget files", |transaction| {
-            let owners = Owners::load(transaction)?;
+            let mut owners = Owners::new(transaction);
             let mut gone = Vec::new();
             for path in paths {
                 let Some(file_id) = file_id(transaction, path)? else { continue };
@@ -200,7 +199,7 @@ impl Ledger {
                 }
             }
             // Only now: a memory may have stood in two of the files.
-            gone.into_iter().filter_map(|raw| removed(transaction, &owners, raw).transpose()).collect()
+            gone.into_iter().filter_map(|raw| removed_except(&mut owners, raw, None).transpose()).collect()
         })
     }
 
@@ -252,9 +251,12 @@ impl Ledger {
     pub fn entries(&self, path: &str) -> Result<Vec<Entry>> {
         self.transaction("list entries", |transaction| {
             let Some(file_id) = file_id(transaction, path)? else { return Ok(Vec::new()) };
-            let owners = Owners::load(transaction)?;
-            let entries = entries_of(transaction, file_id)?;
-            Ok(entries.into_iter().filter_map(|(raw, digest)| Some(Entry { key: owners.key(raw)?, digest })).collect())
+            let mut owners = Owners::new(transaction);
+            let mut entries = Vec::new();
+            for (raw, digest) in entries_of(transaction, file_id)? {
+                entries.extend(owners.key(raw)?.map(|key| Entry { key, digest }));
+            }
+            Ok(entries)
         })
     }
 
@@ -405,46 +407,67 @@ fn entries_of(transaction: &Transaction<'_>, file_id: i64) -> rusqlite::Result<H
     Ok(all)
 }
 
-/// The owners by number and by name. There are few, so one transaction loads them all.
-struct Owners {
-    by_id: HashMap<i64, Owner>,
-    by_name: HashMap<Owner, i64>,
+/// The owners by number and by name, looked up once per transaction.
+struct Owners<'a> {
+    transaction: &'a Transaction<'a>,
+    by_id: HashMap<i64, Option<Owner>>,
+    by_name: HashMap<Owner, Option<i64>>,
 }
 
-impl Owners {
-    fn load(transaction: &Transaction<'_>) -> rusqlite::Result<Self> {
-        let mut statement = transaction.prepare_cached("SELECT owner_id, app, project, track, owner FROM owners")?;
-        let mut rows = statement.query([])?;
-        let mut owners = Self { by_id: HashMap::new(), by_name: HashMap::new() };
-        while let Some(row) = rows.next()? {
-            if let Some(track) = Track::from_name(row.get_ref(3)?.as_str()?) {
-                let owner =
-                    Owner { scope: Scope { app: row.get(1)?, project: row.get(2)? }, track, id: row.get(4)? };
-                owners.know(row.get(0)?, owner);
-            }
-        }
-        Ok(owners)
+impl<'a> Owners<'a> {
+    fn new(transaction: &'a Transaction<'a>) -> Self {
+        Self { transaction, by_id: HashMap::new(), by_name: HashMap::new() }
     }
 
-    fn know(&mut self, owner_id: i64, owner: Owner) {
-        self.by_id.insert(owner_id, owner.clone());
-        self.by_name.insert(owner, owner_id);
-    }
-
-    fn id(&mut self, transaction: &Transaction<'_>, owner: &Owner) -> rusqlite::Result<i64> {
-        if let Some(owner_id) = self.by_name.get(owner) {
-            return Ok(*owner_id);
+    /// Returns an owner's number, if it has one.
+    fn find(&mut self, owner: &Owner) -> rusqlite::Result<Option<i64>> {
+        if let Some(known) = self.by_name.get(owner) {
+            return Ok(*known);
         }
         let Owner { scope, track, id } = owner;
-        let owner_id = transaction
+        let found = self
+            .transaction
+            .prepare_cached(
+                "SELECT owner_id FROM owners WHERE app = ?1 AND project = ?2 AND track = ?3 AND owner = ?4",
+            )?
+            .query_row(params![scope.app, scope.project, track.name(), id], |row| row.get(0))
+            .optional()?;
+        self.by_name.insert(owner.clone(), found);
+        Ok(found)
+    }
+
+    /// Returns an owner's number, giving it one if need be.
+    fn id(&mut self, owner: &Owner) -> rusqlite::Result<i64> {
+        if let Some(owner_id) = self.find(owner)? {
+            return Ok(owner_id);
+        }
+        let Owner { scope, track, id } = owner;
+        let owner_id = self
+            .transaction
             .prepare_cached("INSERT INTO owners (app, project, track, owner) VALUES (?1, ?2, ?3, ?4)")?
             .insert(params![scope.app, scope.project, track.name(), id])?;
-        self.know(owner_id, owner.clone());
+        self.by_name.insert(owner.clone(), Some(owner_id));
         Ok(owner_id)
     }
 
-    fn key(&self, raw: RawKey) -> Option<MemoryKey> {
-        Some(MemoryKey { owner: self.by_id.get(&raw.owner_id)?.clone(), kind: raw.kind, id: raw.id })
+    fn key(&mut self, raw: RawKey) -> rusqlite::Result<Option<MemoryKey>> {
+        let RawKey { kind, owner_id, id } = raw;
+        if let Some(known) = self.by_id.get(&owner_id) {
+            return Ok(known.clone().map(|owner| MemoryKey { owner, kind, id }));
+        }
+        let found = self
+            .transaction
+            .prepare_cached("SELECT app, project, track, owner FROM owners WHERE owner_id = ?1")?
+            .query_row([owner_id], |row| {
+                let scope = Scope { app: row.get(0)?, project: row.get(1)? };
+                let track = Track::from_name(row.get_ref(2)?.as_str()?);
+                let id = row.get(3)?;
+                Ok(track.map(|track| Owner { scope, track, id }))
+            })
+            .optional()?
+            .flatten();
+        self.by_id.insert(owner_id, found.clone());
+        Ok(found.map(|owner| MemoryKey { owner, kind, id }))
     }
 }
 
@@ -455,8 +478,7 @@ struct Diff {
 }
 
 fn compare(
-    transaction: &Transaction<'_>,
-    owners: &Owners,
+    owners: &mut Owners<'_>,
     mut before: HashMap<RawKey, Digest32>,
     record: &FileRecord,
 ) -> rusqlite::Result<Diff> {
@@ -466,8 +488,8 @@ fn compare(
         if !seen.insert(&entry.key) {
             continue;
         }
-        let had = owners.by_name.get(&entry.key.owner).and_then(|owner_id| {
-            before.remove(&RawKey { kind: entry.key.kind, owner_id: *owner_id, id: entry.key.id.clone() })
+        let had = owners.find(&entry.key.owner)?.and_then(|owner_id| {
+            before.remove(&RawKey { kind: entry.key.kind, owner_id, id: entry.key.id.clone() })
         });
         match had {
             None => changes.added.push(entry.key.clone()),
@@ -476,41 +498,37 @@ fn compare(
         }
     }
     let gone: Vec<RawKey> = before.into_keys().collect();
-    let except = file_id(transaction, &record.path)?;
+    let except = file_id(owners.transaction, &record.path)?;
     for raw in &gone {
-        changes.removed.extend(removed_except(transaction, owners, raw.clone(), except)?);
+        changes.removed.extend(removed_except(owners, raw.clone(), except)?);
     }
     changes.removed.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(Diff { changes, gone })
 }
 
-fn removed(transaction: &Transaction<'_>, owners: &Owners, raw: RawKey) -> rusqlite::Result<Option<Removed>> {
-    removed_except(transaction, owners, raw, None)
-}
-
 /// Returns a removed memory with another file that holds it, if there is one besides `except`.
 fn removed_except(
-    transaction: &Transaction<'_>,
-    owners: &Owners,
+    owners: &mut Owners<'_>,
     raw: RawKey,
     except: Option<i64>,
 ) -> rusqlite::Result<Option<Removed>> {
-    let elsewhere = transaction
+    let elsewhere = owners
+        .transaction
         .prepare_cached(
             "SELECT path FROM entries JOIN files USING (file_id)
              WHERE id = ?1 AND owner_id = ?2 AND entries.kind = ?3 AND file_id IS NOT ?4 ORDER BY path LIMIT 1",
         )?
         .query_row(params![raw.id, raw.owner_id, raw.kind.name(), except], |row| row.get(0))
         .optional()?;
-    Ok(owners.key(raw).map(|key| Removed { key, elsewhere }))
+    Ok(owners.key(raw)?.map(|key| Removed { key, elsewhere }))
 }
 
 fn record_one(
-    transaction: &Transaction<'_>,
-    owners: &mut Owners,
+    owners: &mut Owners<'_>,
     record: &FileRecord,
     now_us: i64,
 ) -> rusqlite::Result<Changes> {
+    let transaction = owners.transaction;
     let known = file_id(transaction, &record.path)?;
     let before = match known {
         Some(file_id) => entries_of(transaction, file_id)?,
@@ -541,7 +559,7 @@ fn record_one(
             ],
             |row| row.get(0),
         )?;
-    let Diff { changes, gone } = compare(transaction, owners, before, record)?;
+    let Diff { changes, gone } = compare(owners, before, record)?;
     let mut delete = transaction
         .prepare_cached("DELETE FROM entries WHERE file_id = ?1 AND kind = ?2 AND owner_id = ?3 AND id = ?4")?;
     for raw in gone {
@@ -554,7 +572,7 @@ fn record_one(
         )?;
         // Of two entries with one key the first counts, in `compare` too.
         for entry in record.entries.iter().rev().filter(|entry| fresh.contains(&entry.key)) {
-            let owner_id = owners.id(transaction, &entry.key.owner)?;
+            let owner_id = owners.id(&entry.key.owner)?;
             put.execute(params![file_id, entry.key.kind.name(), owner_id, entry.key.id, entry.digest.0])?;
         }
     }

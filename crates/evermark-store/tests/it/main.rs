@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod hammer;
+mod jobs;
+mod ledger;
 mod processes;
 mod scan;
 mod vault;
