@@ -1,0 +1,35 @@
+use super::*;
+use crate::api::status::tests::sample;
+
+#[test]
+fn strangers_see_that_something_is_wrong_but_no_names() {
+    let health = Health::of(sample(), "9", true, Audience::Anybody);
+    assert_eq!(health.status, VerdictName::Degraded);
+    assert_eq!((health.reasons[0].code.as_str(), &health.reasons[0].message), ("provider_down", &None));
+    let text = serde_json::to_string(&health).unwrap();
+    assert!(!text.contains("/r") && !text.contains("a.md"), "{text}");
+
+    let health = Health::of(sample(), "9", true, Audience::Trusted);
+    assert!(health.reasons[0].message.is_some());
+    assert!(health.evermark.unwrap().watcher.contains("/r"));
+}
+
+#[test]
+fn disabled_features_follow_the_providers() {
+    let mut status = sample();
+    let all = [
+        "vector_search",
+        "hybrid_search",
+        "reflection",
+        "skill_extraction",
+        "agentic_search",
+        "knowledge",
+        "multimodal_upload",
+    ];
+    let features = Health::of(status.clone(), "9", true, Audience::Trusted).disabled_features;
+    assert_eq!(features, all[2..]);
+    status.embedding.model = None;
+    let health = Health::of(status, "9", false, Audience::Trusted);
+    assert_eq!(health.disabled_features, all);
+    assert!(!health.capabilities.embed && !health.memorize_queue.unwrap().accepting);
+}

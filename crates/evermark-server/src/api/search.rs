@@ -1,0 +1,350 @@
+//! `POST /memory/search`.
+
+use super::add::RoleName;
+use super::memory::{AgentCaseItem, AgentSkillItem, EpisodeItem, FactItem, MemoryItem, ProfileItem, content};
+use super::{add, default_scope};
+use crate::check::{Fields, Given, Invalid};
+use crate::stamp;
+use evermark_core::id::{Owner, Scope};
+use evermark_engine::search::{Degraded, Method, SearchAnswer, SearchRequest, Unprocessed};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A question about one owner's memories. Unknown keys are refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchRequest)]
+#[serde(deny_unknown_fields)]
+pub struct SearchBody {
+    /// Whose memories: exactly one of this and `agent_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1)]
+    pub user_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1)]
+    pub agent_id: Option<String>,
+    #[serde(default = "default_scope")]
+    #[schema(default = "default")]
+    pub app_id: String,
+    #[serde(default = "default_scope")]
+    #[schema(default = "default")]
+    pub project_id: String,
+    #[schema(min_length = 1)]
+    pub query: String,
+    /// Without it, and for `hybrid`: by words and meaning with an embedding model, by words without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(default = "hybrid")]
+    pub method: Option<MethodName>,
+    /// 1 to 100, or -1 for as many as the method gives.
+    #[serde(default = "any")]
+    #[schema(minimum = -1, maximum = 100, default = -1)]
+    pub top_k: i64,
+    /// Floor of cosine similarity; never filters what was found by words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    pub radius: Option<f64>,
+    /// Floor of the final score; user hybrid only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    pub min_score: Option<f64>,
+    /// Also return the user's profile.
+    #[serde(default)]
+    #[schema(default = false)]
+    pub include_profile: bool,
+    #[serde(default)]
+    #[schema(default = false)]
+    pub enable_llm_rerank: bool,
+    /// `{"AND": [..], "OR": [..], field: value or {op: value}}`, all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub filters: Option<Value>,
+}
+
+/// How to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchMethod)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodName {
+    Keyword,
+    Vector,
+    Hybrid,
+    Agentic,
+    LlmMultiround,
+}
+
+const METHODS: [(&str, MethodName); 5] = [
+    ("keyword", MethodName::Keyword),
+    ("vector", MethodName::Vector),
+    ("hybrid", MethodName::Hybrid),
+    ("agentic", MethodName::Agentic),
+    ("llm_multiround", MethodName::LlmMultiround),
+];
+
+impl From<MethodName> for Method {
+    fn from(name: MethodName) -> Self {
+        match name {
+            MethodName::Keyword => Self::Keyword,
+            MethodName::Vector => Self::Vector,
+            MethodName::Hybrid => Self::Hybrid,
+            MethodName::Agentic => Self::Agentic,
+            MethodName::LlmMultiround => Self::LlmMultiround,
+        }
+    }
+}
+
+impl From<Method> for MethodName {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Keyword => Self::Keyword,
+            Method::Vector => Self::Vector,
+            Method::Hybrid => Self::Hybrid,
+            Method::Agentic => Self::Agentic,
+            Method::LlmMultiround => Self::LlmMultiround,
+        }
+    }
+}
+
+fn any() -> i64 {
+    -1
+}
+
+impl SearchBody {
+    /// Returns the question that `body` is.
+    pub fn read(body: &Value) -> Result<Self, Invalid> {
+        let fields = Fields::of(body, "")?;
+        let (user_id, agent_id) = owners(&fields)?;
+        let read = Self {
+            user_id,
+            agent_id,
+            app_id: fields.field("app_id").or(default_scope(), Given::string)?,
+            project_id: fields.field("project_id").or(default_scope(), Given::string)?,
+            query: fields.field("query").required()?.non_empty()?,
+            method: fields.field("method").or(None, |method| method.choice(&METHODS).map(Some))?,
+            top_k: fields.field("top_k").or(any(), Given::integer)?,
+            radius: fields.field("radius").optional(Given::share)?,
+            min_score: fields.field("min_score").optional(Given::share)?,
+            include_profile: fields.field("include_profile").or(false, Given::boolean)?,
+            enable_llm_rerank: fields.field("enable_llm_rerank").or(false, Given::boolean)?,
+            filters: fields.field("filters").optional(filter)?,
+        };
+        fields.only(&[
+            "user_id",
+            "agent_id",
+            "app_id",
+            "project_id",
+            "query",
+            "method",
+            "top_k",
+            "radius",
+            "min_score",
+            "include_profile",
+            "enable_llm_rerank",
+            "filters",
+        ])?;
+        one_owner(&fields, &read.user_id, &read.agent_id)?;
+        if read.top_k != -1 && !(1..=100).contains(&read.top_k) {
+            return Err(fields.wrong("top_k must be -1 or in 1..100"));
+        }
+        Ok(read)
+    }
+}
+
+pub(super) fn owners(fields: &Fields<'_>) -> Result<(Option<String>, Option<String>), Invalid> {
+    Ok((fields.field("user_id").optional(Given::non_empty)?, fields.field("agent_id").optional(Given::non_empty)?))
+}
+
+pub(super) fn one_owner(
+    fields: &Fields<'_>,
+    user_id: &Option<String>,
+    agent_id: &Option<String>,
+) -> Result<(), Invalid> {
+    if user_id.is_some() == agent_id.is_some() {
+        return Err(fields.wrong("exactly one of user_id / agent_id must be provided"));
+    }
+    Ok(())
+}
+
+/// Checks a filter's shape (objects and lists); what its fields mean is the engine's to say.
+///
+/// Recursion is safe: the JSON reader refuses more than 128 levels.
+pub(super) fn filter(node: Given<'_>) -> Result<Value, Invalid> {
+    let value = node.value;
+    let fields = node.fields()?;
+    for key in ["AND", "OR"] {
+        fields.field(key).optional(|nodes| nodes.list()?.into_iter().try_for_each(|node| filter(node).map(drop)))?;
+    }
+    Ok(value.clone())
+}
+
+pub(super) fn owner(app_id: String, project_id: String, user_id: Option<String>, agent_id: Option<String>) -> Owner {
+    let scope = Scope::new(app_id, project_id);
+    match (user_id, agent_id) {
+        (None, Some(agent)) => Owner::agent(scope, agent),
+        (user, _) => Owner::user(scope, user.unwrap_or_default()),
+    }
+}
+
+impl From<SearchBody> for SearchRequest {
+    fn from(body: SearchBody) -> Self {
+        Self {
+            owner: owner(body.app_id, body.project_id, body.user_id, body.agent_id),
+            query: body.query,
+            method: body.method.map(Method::from),
+            top_k: usize::try_from(body.top_k).ok(),
+            radius: body.radius.map(|radius| radius as f32),
+            min_score: body.min_score.map(|score| score as f32),
+            include_profile: body.include_profile,
+            enable_llm_rerank: body.enable_llm_rerank,
+            filters: body.filters,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SearchData {
+    pub episodes: Vec<SearchEpisode>,
+    pub profiles: Vec<SearchProfile>,
+    pub agent_cases: Vec<SearchAgentCase>,
+    pub agent_skills: Vec<SearchAgentSkill>,
+    /// Messages of the session named by a plain `filters.session_id` that are not extracted yet, oldest first.
+    pub unprocessed_messages: Vec<UnprocessedItem>,
+    /// The method that was used in the end. Ours.
+    pub method: Option<MethodName>,
+    /// What was skipped, and why. Ours.
+    pub degraded: Vec<DegradedItem>,
+}
+
+/// An episode found, with the facts that speak for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchEpisodeItem)]
+pub struct SearchEpisode {
+    #[serde(flatten)]
+    pub item: EpisodeItem,
+    pub score: f32,
+    pub atomic_facts: Vec<FactItem>,
+}
+
+/// A profile; it is not ranked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchProfileItem)]
+pub struct SearchProfile {
+    #[serde(flatten)]
+    pub item: ProfileItem,
+    pub score: Option<f32>,
+}
+
+/// A case found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchAgentCaseItem)]
+pub struct SearchAgentCase {
+    #[serde(flatten)]
+    pub item: AgentCaseItem,
+    pub score: f32,
+}
+
+/// A skill found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchAgentSkillItem)]
+pub struct SearchAgentSkill {
+    #[serde(flatten)]
+    pub item: AgentSkillItem,
+    pub score: f32,
+}
+
+/// A message accepted but not yet extracted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = UnprocessedMessageDTO)]
+pub struct UnprocessedItem {
+    pub id: String,
+    pub app_id: String,
+    pub project_id: String,
+    pub session_id: String,
+    pub sender_id: String,
+    pub sender_name: Option<String>,
+    pub role: RoleName,
+    /// Text, or the list of parts.
+    #[schema(value_type = add::Content)]
+    pub content: Value,
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tool_calls: Option<Value>,
+    pub tool_call_id: Option<String>,
+}
+
+/// Something that was skipped, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Degraded)]
+pub struct DegradedItem {
+    /// `vector`, `index`, `rerank`, …
+    pub stage: String,
+    /// `no_model`, `provider_down`, `rebuilding`, …
+    pub code: String,
+    /// A sentence for a person.
+    pub reason: String,
+}
+
+impl From<Degraded> for DegradedItem {
+    fn from(degraded: Degraded) -> Self {
+        Self { stage: degraded.stage.to_owned(), code: degraded.code.to_owned(), reason: degraded.reason }
+    }
+}
+
+impl SearchData {
+    /// Returns the engine's answer as the wire shows it, its times in `zone`.
+    pub fn of(answer: SearchAnswer, zone: &TimeZone) -> Self {
+        let mut data = Self {
+            unprocessed_messages: answer
+                .unprocessed
+                .into_iter()
+                .map(|message| UnprocessedItem::of(message, zone))
+                .collect(),
+            method: answer.method.map(MethodName::from),
+            degraded: answer.degraded.into_iter().map(DegradedItem::from).collect(),
+            ..Self::default()
+        };
+        for hit in answer.episodes {
+            if let Some(MemoryItem::Episode(item)) = MemoryItem::of(hit.episode.memory, zone) {
+                let facts = hit.facts.into_iter().filter_map(|fact| FactItem::of(fact.memory, fact.score));
+                data.episodes.push(SearchEpisode { item, score: hit.episode.score, atomic_facts: facts.collect() });
+            }
+        }
+        for profile in answer.profiles {
+            if let Some(MemoryItem::Profile(item)) = MemoryItem::of(profile, zone) {
+                data.profiles.push(SearchProfile { item, score: None });
+            }
+        }
+        for hit in answer.agent_cases {
+            if let Some(MemoryItem::AgentCase(item)) = MemoryItem::of(hit.memory, zone) {
+                data.agent_cases.push(SearchAgentCase { item, score: hit.score });
+            }
+        }
+        for hit in answer.agent_skills {
+            if let Some(MemoryItem::AgentSkill(item)) = MemoryItem::of(hit.memory, zone) {
+                data.agent_skills.push(SearchAgentSkill { item, score: hit.score });
+            }
+        }
+        data
+    }
+}
+
+impl UnprocessedItem {
+    fn of(unprocessed: Unprocessed, zone: &TimeZone) -> Self {
+        let message = unprocessed.message;
+        Self {
+            id: message.id,
+            app_id: unprocessed.scope.app,
+            project_id: unprocessed.scope.project,
+            session_id: unprocessed.session_id,
+            sender_id: message.sender_id,
+            sender_name: message.sender_name,
+            role: message.role.into(),
+            content: content(message.items),
+            timestamp: stamp::payload(message.timestamp_ms.saturating_mul(1000), zone),
+            tool_calls: message.tool_calls,
+            tool_call_id: message.tool_call_id,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use super::*;
+use evermark_core::embed::EmbedError;
+use evermark_core::index::IndexError;
+use std::io;
+
+fn check(error: Error, status: u16, code: &str, message: &str) {
+    let refusal = Refusal::from(error);
+    assert_eq!((refusal.status.as_u16(), refusal.code.name(), refusal.message.as_str()), (status, code, message));
+}
+
+fn store(kind: ErrorKind) -> Error {
+    let source = Box::new(io::Error::other("secret cause"));
+    Error::Store { kind, context: "cannot write `a.md`".to_owned(), source }
+}
+
+fn embed(kind: ErrorKind) -> Error {
+    let message = "the provider refused".to_owned();
+    Error::Embed(EmbedError { kind, class: "x", message, retry_after: None })
+}
+
+#[test]
+fn each_failure_has_the_status_and_code_of_the_table() {
+    check(Error::Invalid("bad".into()), 422, "INVALID_INPUT", "bad");
+    check(Error::NotFound("gone".into()), 404, "NOT_FOUND", "gone");
+    check(
+        Error::NotConfigured { feature: "vector", provider: "embedding" },
+        422,
+        "PROVIDER_NOT_CONFIGURED",
+        "vector needs embedding, which is not configured",
+    );
+    check(Error::Busy("the inbox is full".into()), 429, "QUEUE_SATURATED", "the inbox is full");
+    check(
+        Error::NoSpace("a.md".into()),
+        507,
+        "INSUFFICIENT_STORAGE",
+        "the disk is full: a.md; free some space on the disk of the root and send the request again",
+    );
+    check(embed(ErrorKind::Unavailable), 503, "EXTERNAL_SERVICE_UNAVAILABLE", "the provider refused");
+    check(embed(ErrorKind::Invalid), 422, "INVALID_INPUT", "the provider refused");
+    let width = Error::Index(IndexError::new(ErrorKind::Invalid, "vector of 3, not 4"));
+    check(width, 500, "CONFIGURATION_ERROR", "vector of 3, not 4");
+    check(store(ErrorKind::Conflict), 409, "CONFLICT", "cannot write `a.md`");
+    check(store(ErrorKind::NotFound), 404, "NOT_FOUND", "cannot write `a.md`");
+    check(store(ErrorKind::Unavailable), 503, "EXTERNAL_SERVICE_UNAVAILABLE", "cannot write `a.md`");
+    check(store(ErrorKind::Internal), 500, "INTERNAL_ERROR", "Internal server error");
+}
+
+#[test]
+fn the_cause_goes_to_the_log_and_not_to_the_client() {
+    let refusal = Refusal::from(store(ErrorKind::Internal));
+    assert_eq!(refusal.detail.as_deref(), Some("cannot write `a.md`: secret cause"));
+    let response = refusal.render("id".to_owned(), "now".to_owned(), "/p".to_owned());
+    assert_eq!(response.status(), 500);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+}
+
+#[test]
+fn every_code_is_written_as_it_is_named() {
+    let codes = [
+        Code::InvalidInput,
+        Code::ProviderNotConfigured,
+        Code::BadRequest,
+        Code::Unauthorized,
+        Code::Forbidden,
+        Code::NotFound,
+        Code::Conflict,
+        Code::PayloadTooLarge,
+        Code::UnsupportedFormat,
+        Code::QueueSaturated,
+        Code::ExternalServiceUnavailable,
+        Code::CapabilityUnavailable,
+        Code::InsufficientStorage,
+        Code::ConfigurationError,
+        Code::InternalError,
+    ];
+    for code in codes {
+        assert_eq!(serde_json::to_value(code).unwrap(), code.name());
+    }
+}
