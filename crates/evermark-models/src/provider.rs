@@ -1,0 +1,94 @@
+//! Which embeddings a root uses, as the configuration says, and the parts that belong to the choice.
+
+use crate::breaker::Status;
+use crate::cache::Cache;
+use crate::cached::CachedEmbedder;
+use crate::openai::{OpenAiEmbedder, Settings};
+use crate::retry::Waiting;
+use evermark_core::embed::{EmbedError, ModelId};
+use evermark_core::world::World;
+use std::sync::Arc;
+
+/// Where vectors come from. A built-in table and local weights will be further variants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Provider {
+    /// Keyword search only.
+    None,
+    /// Any endpoint that speaks OpenAI's `/embeddings`.
+    OpenAi(Box<Settings>),
+}
+
+/// Words of the setting `embedding.provider`.
+pub const NAMES: [&str; 2] = ["none", "openai"];
+
+impl Provider {
+    /// Returns the word of the setting `embedding.provider`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::OpenAi(_) => "openai",
+        }
+    }
+
+    /// Returns the model without making the embedder; `None` when there are no vectors.
+    pub fn model(&self) -> Option<ModelId> {
+        match self {
+            Self::None => None,
+            Self::OpenAi(settings) => {
+                Some(ModelId { name: settings.model.clone(), dimension: settings.dimension })
+            }
+        }
+    }
+
+    /// Makes the embedder; nothing is sent or read yet. `Ok(None)` when there are no vectors.
+    ///
+    /// Errors: [`evermark_core::error::ErrorKind::Invalid`] for settings that cannot work.
+    pub fn connect(self, cache: &Cache, world: Arc<dyn World>) -> Result<Option<Embedding>, EmbedError> {
+        match self {
+            Self::None => Ok(None),
+            Self::OpenAi(settings) => {
+                let waiting = Arc::new(Waiting::new());
+                let endpoint = Arc::new(OpenAiEmbedder::with_pause(*settings, world, waiting.clone())?);
+                let embedder = Arc::new(CachedEmbedder::new(endpoint.clone(), cache));
+                Ok(Some(Embedding { embedder, source: Source::OpenAi { endpoint, waiting } }))
+            }
+        }
+    }
+}
+
+/// A connected provider.
+pub struct Embedding {
+    /// What the engine embeds with.
+    pub embedder: Arc<CachedEmbedder>,
+    source: Source,
+}
+
+enum Source {
+    OpenAi { endpoint: Arc<OpenAiEmbedder>, waiting: Arc<Waiting> },
+}
+
+impl Embedding {
+    /// Returns the figures that health shows.
+    pub fn status(&self) -> Status {
+        match &self.source {
+            Source::OpenAi { endpoint, .. } => endpoint.status(),
+        }
+    }
+
+    /// Returns where requests go, for people.
+    pub fn place(&self) -> &str {
+        match &self.source {
+            Source::OpenAi { endpoint, .. } => endpoint.host(),
+        }
+    }
+
+    /// Ends all waiting between attempts, so that shutting down does not wait for a provider's backoff.
+    pub fn close(&self) {
+        match &self.source {
+            Source::OpenAi { waiting, .. } => waiting.close(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

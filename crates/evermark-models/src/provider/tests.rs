@@ -1,0 +1,30 @@
+use super::*;
+use crate::testing::TestWorld;
+use evermark_core::embed::{Embedder, Purpose};
+use evermark_core::error::ErrorKind;
+use evermark_sim::stub_embeddings::{StubEmbeddings, stub_vector};
+use std::time::Duration;
+
+#[test]
+fn a_choice_becomes_an_embedder() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = TestWorld::new();
+    let cache = Cache::open(dir.path(), world.clone());
+    assert!(Provider::None.connect(&cache, world.clone()).unwrap().is_none());
+    assert_eq!((Provider::None.name(), Provider::None.model()), (NAMES[0], None));
+
+    let stub = StubEmbeddings::start(8);
+    let provider = Provider::OpenAi(Box::new(Settings::new(stub.base_url(), "m", 8)));
+    assert_eq!(provider.name(), NAMES[1]);
+    let model = provider.model().unwrap();
+    let embedding = provider.connect(&cache, world.clone()).unwrap().unwrap();
+    assert_eq!(*embedding.embedder.model(), model);
+    let vectors = embedding.embedder.embed(&["a b".to_owned()], Purpose::Passage, Duration::from_secs(60)).unwrap();
+    assert_eq!(vectors, [stub_vector("a b", 8)]);
+    assert_eq!((embedding.status().calls, embedding.embedder.uses().calls), (1, 1));
+    assert!(stub.base_url().contains(embedding.place()));
+    embedding.close();
+
+    let wrong = Provider::OpenAi(Box::new(Settings::new("nowhere", "m", 8)));
+    assert_eq!(wrong.connect(&cache, world).err().unwrap().kind, ErrorKind::Invalid);
+}
