@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::inbox::Session;
 use evermark_core::id::Scope;
 use evermark_core::markdown::inbox::{self, Batch, Mode};
-use evermark_core::markdown::place::inbox_path;
+use evermark_core::markdown::inbox_path;
 use evermark_core::memory::{ContentItem, Message, Role};
 use evermark_store::durable;
 use evermark_store::everos::{self, Buffered};
@@ -41,7 +41,8 @@ impl Inner {
                 session_id: session.id,
                 accepted_at_us: messages.first().map_or(0, |message| message.timestamp_ms.saturating_mul(1000)),
                 mode: Mode::Buffer,
-                last: false,
+                is_final: false,
+                request_id: None,
                 messages,
             };
             // The same rows give the same bytes, so that a run cut short can be repeated.

@@ -5,6 +5,7 @@
 //! daemon without waiting for anything.
 
 use crate::add::{AddRequest, FlushRequest, Receipt};
+use crate::embedding::{Embedding, Embeddings};
 use crate::error::Error;
 use crate::get::{GetAnswer, GetRequest};
 use crate::health::Ailments;
@@ -17,13 +18,14 @@ use crate::status::{ProgressMark, RebuildReport, Status, SyncReport, VerifyRepor
 use crate::tasks::Tasks;
 use evermark_core::embed::ModelId;
 use evermark_core::index::{Index, IndexError};
+use evermark_core::memory::Digest32;
 use evermark_core::world::World;
-use evermark_models::cached::CachedEmbedder;
 use evermark_store::layout::{Identity, Layout};
 use evermark_store::ledger::Ledger;
 use evermark_store::lock::RootLock;
 use evermark_store::vault::Vault;
 use evermark_store::watch::Watch;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
@@ -35,17 +37,13 @@ pub trait OpenIndex: Send + Sync {
     fn open(&self, dir: &Path, dimension: Option<usize>) -> Result<Arc<dyn Index>, IndexError>;
 }
 
-/// Makes the embedder of a root; it may keep a cache below the folder given.
-pub type MakeEmbedder = Box<dyn FnOnce(&Path) -> Result<CachedEmbedder, evermark_core::embed::EmbedError> + Send>;
-
 /// What an engine is made of.
 pub struct Parts {
     pub root: PathBuf,
     pub settings: Settings,
     pub world: Arc<dyn World>,
     pub indexes: Arc<dyn OpenIndex>,
-    /// `None`: keyword search only.
-    pub embedder: Option<MakeEmbedder>,
+    pub embeddings: Embeddings,
 }
 
 /// A root that is open. Cheap to clone; all clones are the same root.
@@ -63,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) lock: Mutex<RootLock>,
     pub(crate) ledger: RwLock<Arc<Ledger>>,
     pub(crate) indexes: Arc<dyn OpenIndex>,
-    pub(crate) embedder: Option<CachedEmbedder>,
+    pub(crate) embedder: Option<Embedding>,
     pub(crate) live: RwLock<Arc<Live>>,
     pub(crate) inbox: Inbox,
     pub(crate) watch: Option<Watch>,
@@ -76,7 +74,14 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) opened_at: Duration,
     pub(crate) closing: AtomicBool,
-    pub(crate) texts_embedded: AtomicU64,
+    /// Files whose content is waiting to be indexed, and how often each was changed.
+    pub(crate) pending: Mutex<HashMap<String, u64>>,
+    /// Files that suddenly held much less, by the digest they had then.
+    pub(crate) shrunk: Mutex<HashMap<String, Digest32>>,
+    /// The index may hold rows that no file has.
+    pub(crate) strays_possible: AtomicBool,
+    /// Commits when upkeep was last done.
+    pub(crate) upkept_at: AtomicU64,
 }
 
 impl Engine {
@@ -119,7 +124,7 @@ impl Engine {
 
     /// Returns the model in use, if any.
     pub fn model(&self) -> Option<&ModelId> {
-        self.inner.embedder.as_ref().map(CachedEmbedder::model)
+        self.inner.embedder.as_ref().map(Embedding::model)
     }
 
     /// Stores messages, and extracts what is complete.

@@ -3,7 +3,7 @@
 use evermark_core::error::ErrorKind;
 use evermark_core::filter::FilterError;
 use evermark_core::index::IndexError;
-use evermark_core::markdown::place::UnsafeName;
+use evermark_core::markdown::UnsafeName;
 use evermark_core::embed::EmbedError;
 
 /// Why a verb failed.
@@ -32,7 +32,7 @@ pub enum Error {
     Index(#[from] IndexError),
     /// Reading or writing files failed.
     #[error(transparent)]
-    Store(#[from] evermark_store::Error),
+    Store(#[from] evermark_store::error::Error),
 }
 
 impl Error {

@@ -6,9 +6,9 @@ use crate::error::Error;
 use crate::search::Unprocessed;
 use evermark_core::id::Scope;
 use evermark_core::markdown::inbox::{self, Batch, Mode};
-use evermark_core::markdown::segment::{self, Plan};
+use evermark_core::markdown::segment::{self, SegmentPlan};
 use evermark_core::error::ErrorKind;
-use evermark_core::markdown::place::{inbox_sequence, session_dir};
+use evermark_core::markdown::{FileKind, inbox_sequence, place, session_dir};
 use evermark_core::memory::{Digest32, Message};
 use evermark_store::vault::FileBytes;
 use evermark_store::vault::write::Expected;
@@ -34,7 +34,7 @@ pub(crate) struct Folder {
     /// Batches by path, oldest first.
     pub(crate) batches: Vec<(String, Batch)>,
     /// Segments whose extraction has begun but whose messages are still here.
-    pub(crate) plans: Vec<(String, Plan)>,
+    pub(crate) plans: Vec<(String, SegmentPlan)>,
     /// Highest sequence number of a batch.
     pub(crate) sequence: u64,
 }
@@ -60,7 +60,7 @@ impl Folder {
     /// Tells whether a queued request still waits for its extraction, and whether one of them is a flush.
     pub(crate) fn queued(&self) -> (bool, bool) {
         let queued = self.batches.iter().any(|(_, batch)| batch.mode == Mode::Queued);
-        let last = self.batches.iter().any(|(_, batch)| batch.mode == Mode::Queued && batch.last);
+        let last = self.batches.iter().any(|(_, batch)| batch.mode == Mode::Queued && batch.is_final);
         (queued, last)
     }
 }
@@ -218,7 +218,7 @@ impl Inner {
     pub(crate) fn create_file(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
         match self.vault.write(path, Expected::Absent, bytes) {
             Ok(_) => Ok(()),
-            Err(evermark_store::Error::Conflict { found: Some(found), .. }) if found == Digest32::of(bytes) => Ok(()),
+            Err(evermark_store::error::Error::Conflict { found: Some(found), .. }) if found == Digest32::of(bytes) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -236,6 +236,11 @@ impl Inner {
 
 fn name_of(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+/// Tells whether a path is in some session's inbox folder.
+pub(crate) fn is_inbox_path(path: &str) -> bool {
+    place(path).is_some_and(|place| matches!(place.kind, FileKind::Inbox | FileKind::Segment))
 }
 
 fn is_segment(name: &str) -> bool {

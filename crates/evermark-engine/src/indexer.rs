@@ -7,17 +7,20 @@
 
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
+use crate::health::with_causes;
 use crate::live::Live;
+use crate::status::{FileProblem, ProgressMark};
 use crate::tasks::Tick;
-use evermark_core::embed::Purpose;
 use evermark_core::error::ErrorKind;
-use evermark_core::id::MemoryKey;
+use evermark_core::id::{Kind, MemoryKey, Scope};
 use evermark_core::index::Indexable;
-use evermark_core::markdown::{self, FileReading, Finding};
+use evermark_core::markdown::{self, FileKind, FileReading};
 use evermark_core::memory::{Digest32, Memory};
+use evermark_core::reconcile::{self, Stamp};
 use evermark_core::text;
+use evermark_store::jobs::{Claim, Fingerprint, NewJob, Priority, Reason};
+use evermark_store::ledger::catalog::{Entry, FileRecord, MessageRef, State};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a claimed job is ours before others may take it.
@@ -45,20 +48,16 @@ pub(crate) struct Unflushed {
 /// A file whose rows are in the index.
 struct Applied {
     claim: Claim,
-    result: Outcome,
-}
-
-enum Outcome {
-    /// The file's rows are upserted; this is what it holds.
-    Recorded { record: FileRecord, retry: Option<Retry> },
-    /// The file is gone and its rows with it.
-    Forgotten,
+    /// What the file holds now; `None` when it is gone, and its rows with it.
+    record: Option<FileRecord>,
+    retry: Option<Retry>,
 }
 
 /// Work on a file that has to be repeated although its rows are in.
-struct Retry {
-    class: &'static str,
-    message: String,
+#[derive(Clone)]
+pub(crate) struct Retry {
+    pub(crate) class: &'static str,
+    pub(crate) message: String,
     after: Option<Duration>,
 }
 
@@ -133,10 +132,30 @@ impl Unflushed {
 }
 
 impl Inner {
-    /// Has a file indexed, whatever is known of it.
+    /// Has a file compared with the index.
     pub(crate) fn enqueue(&self, path: &str) -> Result<(), Error> {
-        *self.pending.lock().expect(POISON).entry(path.to_owned()).or_default() += 1;
-        self.ledger().enqueue(path, "changed")?;
+        let (reason, fingerprint) = match self.vault.look(path) {
+            reconcile::Seen::Present(stamp) => (Reason::Changed, Fingerprint::Stamp(stamp)),
+            reconcile::Seen::Absent { parent_listed: true } => (Reason::Gone, Fingerprint::Gone),
+            // Not a file one can look at: the indexer will say what it is.
+            reconcile::Seen::Absent { parent_listed: false } | reconcile::Seen::Unknown => {
+                (Reason::Changed, Fingerprint::Gone)
+            }
+        };
+        // Counted before the job is there, so that whoever does it first finds it counted.
+        let fresh = {
+            let mut pending = self.pending.lock().expect(POISON);
+            let ticket = pending.entry(path.to_owned()).or_default();
+            *ticket += 1;
+            *ticket == 1
+        };
+        let job = NewJob { path: path.to_owned(), reason, priority: Priority::Interactive, fingerprint };
+        let added = self.ledger().enqueue(&[job]);
+        if fresh && !matches!(added, Ok(1)) && !matches!(self.ledger().job(path), Ok(Some(job)) if job.attempts == 0) {
+            // It is parked with this very content, or could not be enqueued: nobody will take it off the list.
+            self.pending.lock().expect(POISON).remove(path);
+        }
+        added?;
         self.tasks.indexer.ring();
         Ok(())
     }
@@ -178,11 +197,11 @@ impl Inner {
 
     /// Indexes until no job is due, and makes it durable.
     pub(crate) fn index_all(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<(), Error> {
-        let total = self.ledger().stats()?.pending;
+        let total = self.ledger().job_stats()?.due;
         loop {
             match self.indexer_tick()? {
                 Tick::Worked => {
-                    let left = self.ledger().stats()?.pending;
+                    let left = self.ledger().job_stats()?.due;
                     progress(ProgressMark { done: total.saturating_sub(left), total });
                 }
                 Tick::Idle(_) => return self.flush_now(),
@@ -193,22 +212,34 @@ impl Inner {
     /// Reads claimed files, embeds what is new in them and upserts the rows.
     fn apply(&self, claims: Vec<Claim>, unflushed: &mut Unflushed) -> Result<(), Error> {
         let live = self.live();
+        let ledger = self.ledger();
         let mut read = Vec::new();
         for claim in claims {
             let ticket = self.pending.lock().expect(POISON).get(&claim.path).copied();
             match self.read_claimed(&claim) {
-                Ok(Seen::File(stamp, digest, reading)) => {
-                    let before = self.ledger().entries(&claim.path)?;
+                Ok(Found::File(stamp, digest, reading)) => {
+                    let before: HashMap<MemoryKey, Digest32> =
+                        ledger.entries(&claim.path)?.into_iter().map(|entry| (entry.key, entry.digest)).collect();
+                    if self.shrank(&claim.path, digest, &reading, before.len()) {
+                        let reason = "most of its entries are gone; looking again before they are forgotten";
+                        ledger.fail(&claim, "shrunk", reason, Some(self.settings.second_look))?;
+                        continue;
+                    }
                     read.push(Read { claim, ticket, stamp, digest, reading, before });
                 }
-                Ok(Seen::Gone) => self.forget(claim, ticket, &live, unflushed)?,
-                Ok(Seen::Unreadable(problem)) => {
+                Ok(Found::Gone) if claim.reason == Reason::Gone => self.forget(claim, ticket, &live, unflushed)?,
+                Ok(Found::Gone) => {
+                    // It vanished after it was seen: not yet evidence. The sweep will miss it, and look twice.
+                    ledger.complete(&[claim.clone()])?;
+                    self.applied(&claim.path, ticket);
+                }
+                Ok(Found::Unreadable(problem)) => {
                     // The last good rows stay until somebody mends the file.
-                    self.ledger().park(&claim, &problem)?;
+                    ledger.park(&claim, &problems_text(&[problem]))?;
                     self.applied(&claim.path, ticket);
                 }
                 Err(error) => {
-                    self.ledger().fail(&claim, error.kind().name(), &with_causes(&error), None)?;
+                    ledger.fail(&claim, error.kind().name(), &with_causes(&error), None)?;
                 }
             }
         }
@@ -231,14 +262,13 @@ impl Inner {
 
     /// Removes the rows that came from a file that is gone.
     fn forget(&self, claim: Claim, ticket: Option<u64>, live: &Live, unflushed: &mut Unflushed) -> Result<(), Error> {
-        let before = self.ledger().entries(&claim.path)?;
-        let keys: Vec<MemoryKey> = before.into_keys().collect();
+        let keys: Vec<MemoryKey> = self.ledger().entries(&claim.path)?.into_iter().map(|entry| entry.key).collect();
         let removed = self.remove_rows(&claim.path, keys, &HashSet::new(), live)?;
         unflushed.rows += removed;
         unflushed.rows_removed += removed as u64;
         unflushed.files_removed += 1;
         self.applied(&claim.path, ticket);
-        unflushed.done.push(Applied { claim, result: Outcome::Forgotten });
+        unflushed.done.push(Applied { claim, record: None, retry: None });
         Ok(())
     }
 
@@ -260,7 +290,9 @@ impl Inner {
         for memory in &reading.memories {
             entries.entry(memory.key()).or_insert_with(|| entry_digest(memory, live, has_vectors));
             if let (Kind::Episode, Some(session)) = (memory.kind(), &memory.session_id) {
-                messages.extend(memory.message_ids.iter().map(|id| (session.clone(), id.clone())));
+                messages.extend(
+                    memory.message_ids.iter().map(|id| MessageRef { session: session.clone(), message_id: id.clone() }),
+                );
             }
         }
         let mut gone = Vec::new();
@@ -279,9 +311,20 @@ impl Inner {
         unflushed.rows_removed += removed as u64;
         unflushed.files_indexed += 1;
         self.applied(&claim.path, ticket);
-        let problems = reading.findings.iter().map(FileProblem::of).collect();
-        let record = FileRecord { stamp, digest, entries, messages, problems };
-        unflushed.done.push(Applied { claim, result: Outcome::Recorded { record, retry } });
+        let problems: Vec<FileProblem> = reading.findings.iter().map(FileProblem::of).collect();
+        let place = markdown::place(&claim.path);
+        let record = FileRecord {
+            path: claim.path.clone(),
+            kind: place.as_ref().map_or("", |place| kind_name(place.kind)).to_owned(),
+            state: State::Indexed,
+            finding: (!problems.is_empty()).then(|| problems_text(&problems)),
+            stamp,
+            digest,
+            entries: entries.into_iter().map(|(key, digest)| Entry { key, digest }).collect(),
+            scope: place.map_or_else(Scope::default, |place| place.scope),
+            messages,
+        };
+        unflushed.done.push(Applied { claim, record: Some(record), retry });
         Ok(())
     }
 
@@ -299,7 +342,7 @@ impl Inner {
             if upserted.contains(&key) {
                 continue;
             }
-            match self.ledger().other_holder(&key, path)? {
+            match self.ledger().locate(&key)?.into_iter().find(|holder| holder != path) {
                 Some(other) => self.enqueue(&other)?,
                 None => gone.push(key),
             }
@@ -360,12 +403,17 @@ impl Inner {
                 .collect();
             for chunk in texts.chunks(EMBED_TEXTS) {
                 let wanted: Vec<String> = chunk.iter().map(|(_, text)| text.clone()).collect();
-                let (found, error) = embedder.embed_what_can_be(&wanted, Purpose::Passage, EMBED_TIMEOUT);
-                for ((position, _), vector) in chunk.iter().zip(found) {
-                    vectors[*position] = vector;
-                }
-                if let Some(error) = error {
-                    failure = Some(Retry { class: error.class, message: error.to_string(), after: error.retry_after });
+                for ((position, _), outcome) in chunk.iter().zip(embedder.passages(&wanted, EMBED_TIMEOUT)) {
+                    match outcome {
+                        Ok(vector) => vectors[*position] = Some(vector),
+                        Err(error) => {
+                            failure = Some(Retry {
+                                class: error.class,
+                                message: error.to_string(),
+                                after: error.retry_after,
+                            });
+                        }
+                    }
                 }
             }
         }
@@ -379,19 +427,21 @@ impl Inner {
     }
 
     /// Reads the file of a job.
-    fn read_claimed(&self, claim: &Claim) -> Result<Seen, Error> {
+    fn read_claimed(&self, claim: &Claim) -> Result<Found, Error> {
         match self.vault.read(&claim.path, self.settings.file_bytes_max) {
             Ok(file) => {
                 let references = self.references_of(&claim.path);
                 let reading = markdown::read_file(&claim.path, &file.bytes, &self.settings.timezone, &references);
-                match reading.whole_file_problem() {
-                    Some(finding) => Ok(Seen::Unreadable(FileProblem::of(finding))),
-                    None => Ok(Seen::File(file.stamp, file.digest, reading)),
+                // Nothing could be used, and the file as a whole is to blame.
+                let whole = reading.findings.iter().find(|finding| finding.entry.is_none());
+                match whole.filter(|_| reading.memories.is_empty()) {
+                    Some(finding) => Ok(Found::Unreadable(FileProblem::of(finding))),
+                    None => Ok(Found::File(file.stamp, file.digest, reading)),
                 }
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Seen::Gone),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Gone),
             Err(error) => match error.finding() {
-                Some(finding) => Ok(Seen::Unreadable(FileProblem::of_store(finding))),
+                Some(finding) => Ok(Found::Unreadable(FileProblem::of_store(finding))),
                 None => Err(error.into()),
             },
         }
@@ -410,20 +460,23 @@ impl Inner {
         unflushed.since = None;
         self.reach("index.flushed")?;
         let ledger = self.ledger();
-        for applied in std::mem::take(&mut unflushed.done) {
-            match applied.result {
-                Outcome::Recorded { record, retry } => {
-                    ledger.record(&applied.claim.path, &record)?;
-                    match retry {
-                        None => ledger.complete(&applied.claim)?,
-                        Some(retry) => ledger.fail(&applied.claim, retry.class, &retry.message, retry.after)?,
-                    };
-                }
-                Outcome::Forgotten => {
-                    ledger.forget(&applied.claim.path)?;
-                    ledger.complete(&applied.claim)?;
-                }
+        let done = std::mem::take(&mut unflushed.done);
+        let (mut records, mut gone, mut complete, mut again) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for Applied { claim, record, retry } in done {
+            match record {
+                Some(record) => records.push(record),
+                None => gone.push(claim.path.clone()),
             }
+            match retry {
+                Some(retry) => again.push((claim, retry)),
+                None => complete.push(claim),
+            }
+        }
+        ledger.forget(&gone)?;
+        ledger.record(&records)?;
+        ledger.complete(&complete)?;
+        for (claim, retry) in again {
+            ledger.fail(&claim, retry.class, &retry.message, retry.after)?;
         }
         self.tasks.upkeep.ring();
         self.reach("index.recorded")
@@ -431,10 +484,100 @@ impl Inner {
 }
 
 /// What became of a job's file.
-enum Seen {
+enum Found {
     File(Stamp, Digest32, FileReading),
     Gone,
     Unreadable(FileProblem),
+}
+
+/// A file that loses this share of at least so many entries at once may be half written or cut off by accident.
+const SHRUNK_PERCENT: usize = 50;
+const SHRUNK_ENTRIES_MIN: usize = 4;
+
+impl Inner {
+    /// Tells whether a file holds so much less than before that it should be looked at once more. The same content the
+    /// second time is believed.
+    fn shrank(&self, path: &str, digest: Digest32, reading: &FileReading, before: usize) -> bool {
+        let mut shrunk = self.shrunk.lock().expect(POISON);
+        let left = reading.memories.len().max(reading.entry_count);
+        let suspicious = before >= SHRUNK_ENTRIES_MIN && left * 100 < before * (100 - SHRUNK_PERCENT);
+        if suspicious && shrunk.get(path) != Some(&digest) {
+            shrunk.insert(path.to_owned(), digest);
+            return true;
+        }
+        shrunk.remove(path);
+        false
+    }
+
+    /// Returns a skill's reference files, name and text; none for other files.
+    fn references_of(&self, path: &str) -> Vec<(String, String)> {
+        let Some(folder) = path.strip_suffix("/SKILL.md") else { return Vec::new() };
+        let mut paths = Vec::new();
+        self.vault.scan_under(&format!("{folder}/references"), &mut |path, _| paths.push(path.to_owned()));
+        paths.sort_unstable();
+        paths
+            .into_iter()
+            .filter_map(|path| {
+                let bytes = self.vault.read(&path, self.settings.file_bytes_max).ok()?.bytes;
+                let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned();
+                Some((name, String::from_utf8_lossy(&bytes).into_owned()))
+            })
+            .collect()
+    }
+
+    /// Returns every file that holds memories, in order.
+    pub(crate) fn scan_memories(&self) -> Result<Vec<String>, Error> {
+        let mut paths = Vec::new();
+        let report = self.vault.scan(&mut |path, _| {
+            if crate::reconcile::is_indexed_kind(path) {
+                paths.push(path.to_owned());
+            }
+        });
+        match report.unknown.first() {
+            Some((path, reason)) => Err(Error::Busy(format!("`{path}` cannot be looked at: {reason}"))),
+            None => Ok(paths),
+        }
+    }
+
+    /// Reads a file's memories; `None` when it is gone.
+    pub(crate) fn read_memories(&self, path: &str) -> Result<Option<(Digest32, FileReading)>, FileProblem> {
+        match self.vault.read(path, self.settings.file_bytes_max) {
+            Ok(file) => {
+                let references = self.references_of(path);
+                Ok(Some((file.digest, markdown::read_file(path, &file.bytes, &self.settings.timezone, &references))))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(match error.finding() {
+                Some(finding) => FileProblem::of_store(finding),
+                None => FileProblem {
+                    path: path.to_owned(),
+                    entry: None,
+                    code: error.kind().name().to_owned(),
+                    message: with_causes(&error),
+                },
+            }),
+        }
+    }
+
+    /// Returns how many texts were sent to the provider since the engine was opened.
+    pub(crate) fn texts_sent(&self) -> u64 {
+        self.embedder.as_ref().map_or(0, crate::embedding::Embedding::texts_sent)
+    }
+}
+
+/// Writes problems as the ledger keeps them.
+fn problems_text(problems: &[FileProblem]) -> String {
+    serde_json::to_string(problems).expect("plain strings always serialise")
+}
+
+fn kind_name(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Memories(kind) => kind.name(),
+        FileKind::SkillReference => "skill_reference",
+        FileKind::Taxonomy => "taxonomy",
+        FileKind::Inbox => "inbox",
+        FileKind::Segment => "segment",
+    }
 }
 
 /// What the ledger remembers of a row: it differs whenever the row must be written again, so also when it got no vector.

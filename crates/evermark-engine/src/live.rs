@@ -77,6 +77,10 @@ impl Live {
         }
     }
 
+    pub(crate) fn rows(&self) -> Result<u64, Error> {
+        Ok(self.index.info()?.rows.iter().map(|(_, n)| n).sum())
+    }
+
     /// Tells whether this generation's vectors can be compared with those of `model`.
     pub(crate) fn has_vectors_of(&self, model: &ModelId) -> bool {
         self.model.as_ref() == Some(model)

@@ -1,25 +1,23 @@
 //! Opening and closing a root, and healing what is derived when it is missing, damaged or not ours.
 
-use crate::engine::{Inner, MakeEmbedder, OpenIndex, POISON, Parts};
+use crate::embedding::Embedding;
+use crate::engine::{Inner, OpenIndex, POISON, Parts};
 use crate::error::Error;
 use crate::live::Live;
 use crate::tasks::Tasks;
 use evermark_core::embed::ModelId;
-use evermark_core::error::ErrorKind;
 use evermark_core::world::World;
-use evermark_models::cached::CachedEmbedder;
 use evermark_store::layout::Layout;
-use evermark_store::ledger::Ledger;
+use evermark_store::ledger::{Binding, Ledger, Opened};
 use evermark_store::lock::RootLock;
 use evermark_store::vault::{Vault, VaultSettings};
 use evermark_store::watch::Watch;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 impl Inner {
     pub(crate) fn open(parts: Parts) -> Result<Self, Error> {
-        let Parts { root, settings, world, indexes, embedder } = parts;
+        let Parts { root, settings, world, indexes, embeddings } = parts;
         let layout = Layout::create(&root)?;
         // The lock comes before everything else that is read or written.
         let lock = RootLock::take(&layout, world.as_ref(), None)?;
@@ -27,9 +25,9 @@ impl Inner {
         layout.prepare()?;
         let vault_settings = VaultSettings { file_bytes_max: settings.file_bytes_max, ..VaultSettings::default() };
         let vault = Vault::open(layout.root(), Arc::clone(&world), vault_settings)?;
-        let embedder = embedder.map(|make: MakeEmbedder| make(&layout.embeddings_dir())).transpose()?;
-        let model = embedder.as_ref().map(CachedEmbedder::model);
-        let (ledger, live) = open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id)?;
+        let embedder = Embedding::open(embeddings, &layout.embeddings_dir(), &world)?;
+        let model = embedder.as_ref().map(Embedding::model);
+        let (ledger, live, strays_possible) = open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id)?;
         let watch = settings.watch.then(|| Watch::start(layout.root()));
         let opened_at = world.monotonic();
         let inner = Self {
@@ -52,7 +50,9 @@ impl Inner {
             tasks: Tasks::default(),
             opened_at,
             closing: AtomicBool::new(false),
-            texts_embedded: AtomicU64::new(0),
+            strays_possible: AtomicBool::new(strays_possible),
+            upkept_at: AtomicU64::new(0),
+            shrunk: Mutex::default(),
             world,
         };
         inner.adopt_everos_buffer()?;
@@ -68,6 +68,9 @@ impl Inner {
 
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.closing.store(true, Ordering::Release);
+        if let Some(embedder) = &self.embedder {
+            embedder.close();
+        }
         self.tasks.join();
         self.flush_now()
     }
@@ -97,11 +100,12 @@ impl Inner {
         tracing::warn!("the index is gone from the disk: building it again from the Markdown");
         *unflushed = crate::indexer::Unflushed::default();
         self.layout.prepare()?;
-        let model = self.embedder.as_ref().map(CachedEmbedder::model);
-        let (ledger, live) =
+        let model = self.embedder.as_ref().map(Embedding::model);
+        let (ledger, live, strays) =
             open_derived(&self.layout, &self.world, self.indexes.as_ref(), model, &self.identity.root_id)?;
         *self.ledger.write().expect(POISON) = ledger;
         *self.live.write().expect(POISON) = live;
+        self.strays_possible.store(strays, Ordering::Release);
         drop(unflushed);
         self.reconciling.lock().expect(POISON).ask();
         self.tasks.reconcile.ring();
@@ -110,48 +114,43 @@ impl Inner {
 }
 
 /// Opens ledger and live generation so that they belong together; whatever does not is made anew, from nothing.
+///
+/// Returns also whether the index may hold rows that no file has: then they are swept once everything is compared.
 fn open_derived(
     layout: &Layout,
     world: &Arc<dyn World>,
     indexes: &dyn OpenIndex,
     model: Option<&ModelId>,
     root_id: &str,
-) -> Result<(Arc<Ledger>, Arc<Live>), Error> {
-    let ledger = open_ledger(layout, world)?;
-    let live = match layout.current()? {
+) -> Result<(Arc<Ledger>, Arc<Live>, bool), Error> {
+    let (ledger, opened) = Ledger::open_or_recreate(&layout.ledger_file(), Arc::clone(world))?;
+    if let Opened::Recreated { why, aside } = &opened {
+        tracing::warn!(why, ?aside, "the ledger was damaged: it is made anew from the Markdown");
+    }
+    let found = match layout.current()? {
         Some(generation) => Live::open(layout, indexes, generation)?,
         None => None,
     };
-    let live = match live {
-        Some(live) if ledger.belongs_to(root_id, &live.generation.to_string())? => live,
-        // The ledger speaks of another generation or root, or is new: its word about what is indexed is worth nothing.
-        // The rows are worth something until they are replaced: they answer meanwhile, and extra ones are swept afterwards.
-        Some(live) => {
-            ledger.start_over(root_id, &live.generation.to_string())?;
-            live
-        }
+    let kept = found.is_some();
+    let live = match found {
+        Some(live) => live,
         None => {
             let live = Live::create(layout, world.as_ref(), indexes, model)?;
-            ledger.start_over(root_id, &live.generation.to_string())?;
             layout.swing(world.as_ref(), live.generation)?;
             live
         }
     };
-    remove_other_generations(layout, &live);
-    Ok((Arc::new(ledger), Arc::new(live)))
-}
-
-fn open_ledger(layout: &Layout, world: &Arc<dyn World>) -> Result<Ledger, Error> {
-    let path = layout.ledger_file();
-    match Ledger::open(&path, Arc::clone(world)) {
-        Ok(ledger) => Ok(ledger),
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            tracing::warn!(%error, "the ledger is damaged: it is put aside and made anew from the Markdown");
-            Ledger::put_aside(&path, world.as_ref())?;
-            Ok(Ledger::open(&path, Arc::clone(world))?)
-        }
-        Err(error) => Err(error.into()),
+    let binding = Binding { root_id: root_id.to_owned(), generation: live.generation.to_string() };
+    let belongs = kept && ledger.binding()?.as_ref() == Some(&binding);
+    // An index that lost its rows, or never keeps them, makes the ledger's word worthless too.
+    let emptied = belongs && !ledger.counts()?.entries_by.is_empty() && live.rows()? == 0;
+    if !belongs || emptied {
+        // Whatever the ledger says is indexed, is not, or not here. Rows that are there answer until they are replaced.
+        ledger.clear()?;
+        ledger.bind(&binding)?;
     }
+    remove_other_generations(layout, &live);
+    Ok((Arc::new(ledger), Arc::new(live), kept && !belongs))
 }
 
 /// Removes generations that are not live: left over from a rebuild that was cut short, or already replaced.
@@ -168,9 +167,4 @@ pub(crate) fn remove_other_generations(layout: &Layout, live: &Live) {
             tracing::warn!(%generation, %error, "an old generation of the index cannot be removed yet");
         }
     }
-}
-
-/// Returns the folder that holds a path, `/` between parts; empty for the root.
-pub(crate) fn folder_of(path: &Path) -> String {
-    path.parent().and_then(Path::to_str).unwrap_or_default().to_owned()
 }

@@ -1,13 +1,15 @@
 //! Building a new generation beside the live one, and swapping while searches go on.
 
+use crate::embedding::Embedding;
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::live::Live;
 use crate::open::remove_other_generations;
 use crate::status::{ProgressMark, RebuildReport};
 use evermark_core::id::MemoryKey;
+use evermark_core::index::Indexable;
 use evermark_core::memory::{Digest32, Memory};
-use evermark_models::cached::CachedEmbedder;
+use evermark_store::ledger::Binding;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,8 +26,8 @@ impl Inner {
 
     fn rebuild_alone(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
         let started = self.world.monotonic();
-        let embedded_before = self.texts_embedded.load(Ordering::Relaxed);
-        let model = self.embedder.as_ref().map(CachedEmbedder::model);
+        let embedded_before = self.texts_sent();
+        let model = self.embedder.as_ref().map(Embedding::model);
         self.layout.prepare()?;
         let next = Live::create(&self.layout, self.world.as_ref(), self.indexes.as_ref(), model)?;
         let mut report = RebuildReport { generation: next.generation.to_string(), ..RebuildReport::default() };
@@ -43,7 +45,7 @@ impl Inner {
             copied.insert(path.clone(), digest);
             let memories: Vec<&Memory> = reading.memories.iter().collect();
             for chunk in memories.chunks(self.settings.flush_rows_max.max(1)) {
-                let (rows, _) = self.indexables(chunk, &next);
+                let rows = self.whole_rows(chunk, &next)?;
                 report.rows += rows.len() as u64;
                 next.index.upsert(&rows)?;
                 next.index.flush()?;
@@ -56,7 +58,10 @@ impl Inner {
         report.rows += self.bring_over(&next, &copied)?;
         let next = Arc::new(next);
         self.reach("rebuild.swap")?;
-        self.ledger().adopt_generation(&next.generation.to_string())?;
+        self.ledger().bind(&Binding {
+            root_id: self.identity.root_id.clone(),
+            generation: next.generation.to_string(),
+        })?;
         self.layout.swing(self.world.as_ref(), next.generation)?;
         *self.live.write().expect(POISON) = Arc::clone(&next);
         drop(unflushed);
@@ -64,7 +69,7 @@ impl Inner {
         self.reconciling.lock().expect(POISON).ask();
         self.tasks.reconcile.ring();
         progress(ProgressMark { done: total, total });
-        report.texts_embedded = self.texts_embedded.load(Ordering::Relaxed) - embedded_before;
+        report.texts_embedded = self.texts_sent() - embedded_before;
         report.took_ms = u64::try_from((self.world.monotonic() - started).as_millis()).unwrap_or(u64::MAX);
         Ok(report)
     }
@@ -76,7 +81,7 @@ impl Inner {
         let mut stale: HashSet<String> = copied.keys().cloned().collect();
         let mut changed = Vec::new();
         ledger.files("", &mut |row| {
-            if copied.get(&row.path) == Some(&row.digest) {
+            if copied.get(&row.path) == Some(&row.known.digest) {
                 stale.remove(&row.path);
             } else {
                 changed.push(row.path.clone());
@@ -96,7 +101,7 @@ impl Inner {
         for path in &changed {
             let Ok(Some((_, reading))) = self.read_memories(path) else { continue };
             let memories: Vec<&Memory> = reading.memories.iter().collect();
-            let (rows, _) = self.indexables(&memories, next);
+            let rows = self.whole_rows(&memories, next)?;
             for memory in &memories {
                 extra.remove(&memory.key());
             }
@@ -109,6 +114,15 @@ impl Inner {
         Ok(written)
     }
 
+    /// Makes rows with all their vectors, or none: a new generation must not be poorer than the old one. What was embedded
+    /// stays in the cache, so that the next attempt goes on where this one stopped.
+    fn whole_rows(&self, memories: &[&Memory], next: &Live) -> Result<Vec<Indexable>, Error> {
+        match self.indexables(memories, next) {
+            (rows, None) => Ok(rows),
+            (_, Some(retry)) => Err(Error::Busy(format!("the rebuild stopped: {}", retry.message))),
+        }
+    }
+
     /// Removes rows that no file holds: left over when the ledger was lost but the index was kept.
     pub(crate) fn purge_strays(&self) -> Result<u64, Error> {
         let unflushed = self.indexing.lock().expect(POISON);
@@ -118,8 +132,8 @@ impl Inner {
         live.index.scan(&mut |key, path, _| by_path.entry(path.to_owned()).or_default().push(key))?;
         let mut strays = Vec::new();
         for (path, keys) in by_path {
-            let held = ledger.entries(&path)?;
-            strays.extend(keys.into_iter().filter(|key| !held.contains_key(key)));
+            let held: HashSet<MemoryKey> = ledger.entries(&path)?.into_iter().map(|entry| entry.key).collect();
+            strays.extend(keys.into_iter().filter(|key| !held.contains(key)));
         }
         live.index.remove(&strays)?;
         live.index.flush()?;

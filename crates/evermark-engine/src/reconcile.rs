@@ -4,8 +4,8 @@ use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::status::{FileProblem, ProgressMark, SyncReport};
 use crate::tasks::Tick;
-use evermark_core::markdown::place::{FileKind, place};
-use evermark_core::reconcile::{self, Decision, Guard, Known, Policy, Seen};
+use evermark_core::markdown::{FileKind, place};
+use evermark_core::reconcile::{self, Confirmed, Decision, Guard, Known, Policy, RootIdentity, Seen};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -65,6 +65,7 @@ impl Inner {
             let changes = watch.drain();
             overflow = changes.overflow;
             paths.extend(changes.paths);
+            self.tasks.drained.ring();
         }
         let due = sweeps.swept_at.is_none_or(|at| now >= at + self.settings.sweep_interval);
         if due || overflow || sweeps.asked {
@@ -104,7 +105,7 @@ impl Inner {
             if !is_indexed_kind(&path) {
                 continue;
             }
-            let known = ledger.file(&path)?.map(|row| row.known());
+            let known = ledger.file(&path)?.map(|row| row.known);
             let seen = self.vault.look(&path);
             let mut looked = Looked::default();
             self.act(&path, known.as_ref(), seen, sweeps, &mut looked)?;
@@ -116,7 +117,7 @@ impl Inner {
     fn sweep_under(&self, sweeps: &mut Sweeps, under: &str) -> Result<(), Error> {
         let mut known = HashMap::new();
         self.ledger().files(under, &mut |row| {
-            known.insert(row.path.clone(), row.known());
+            known.insert(row.path.clone(), row.known);
         })?;
         let mut seen = Vec::new();
         let report = self.vault.scan_under(under, &mut |path, stamp| seen.push((path.to_owned(), stamp)));
@@ -139,7 +140,7 @@ impl Inner {
         sweeps.asked = false;
         let mut known = HashMap::new();
         self.ledger().files("", &mut |row| {
-            known.insert(row.path.clone(), row.known());
+            known.insert(row.path.clone(), row.known);
         })?;
         let mut seen = Vec::new();
         let report = self.vault.scan(&mut |path, stamp| seen.push((path.to_owned(), stamp)));
@@ -190,7 +191,7 @@ impl Inner {
             }
             Decision::Hash => match self.vault.read(path, self.settings.file_bytes_max) {
                 Ok(file) if known.is_some_and(|known| known.digest == file.digest) => {
-                    ledger.restamp(path, file.stamp)?;
+                    ledger.verified(&[(path.to_owned(), file.stamp)])?;
                 }
                 // What cannot be read is the indexer's to report, with the file's name on it.
                 Ok(_) | Err(_) => self.enqueue_seen(path, looked)?,
@@ -200,7 +201,7 @@ impl Inner {
                 sweeps.later.insert(path.to_owned(), until_us);
             }
             Decision::SuspectGone => {
-                ledger.miss(path, now_us)?;
+                ledger.suspect(&[path.to_owned()])?;
                 sweeps.later.insert(path.to_owned(), now_us.saturating_add(micros(self.settings.second_look)));
                 looked.suspects.push(path.to_owned());
             }
@@ -222,16 +223,20 @@ impl Inner {
             }
             return Ok(());
         }
-        let ledger = self.ledger();
-        let total = ledger.n_files()?;
-        let gone = ledger.n_missing()?.max(looked.confirmed.len() as u64);
-        let identity_ok = matches!(self.layout.identity(), Ok(Some(identity)) if identity.root_id == self.identity.root_id);
-        match reconcile::guard(total, gone, identity_ok, &self.policy()) {
-            Guard::Hold { reason } if !sweeps.allowed => {
-                tracing::warn!(reason, "removals are held back until somebody confirms them");
-                sweeps.held = Some(reason);
+        let counts = self.ledger().counts()?;
+        let gone = counts.missing.max(looked.confirmed.len() as u64);
+        let identity = match self.layout.identity() {
+            Ok(Some(identity)) if identity.root_id == self.identity.root_id => RootIdentity::Same,
+            Ok(Some(_)) => RootIdentity::Different,
+            Ok(None) | Err(_) => RootIdentity::Missing,
+        };
+        let word = sweeps.allowed.then_some(Confirmed { files: gone });
+        match reconcile::guard(counts.files, gone, identity, word, &self.policy()) {
+            Guard::Hold { reason } => {
+                tracing::warn!(%reason, "removals are held back until somebody confirms them");
+                sweeps.held = Some(reason.to_string());
             }
-            Guard::Hold { .. } | Guard::Proceed => {
+            Guard::Proceed { .. } => {
                 sweeps.held = None;
                 for path in looked.confirmed {
                     self.enqueue(&path)?;
@@ -250,7 +255,7 @@ impl Inner {
     ) -> Result<SyncReport, Error> {
         self.heal()?;
         let before = self.indexing.lock().expect(POISON).tally();
-        let embedded_before = self.texts_embedded.load(std::sync::atomic::Ordering::Relaxed);
+        let embedded_before = self.texts_sent();
         while self.remember_tick()? == Tick::Worked {}
         self.reconciling.lock().expect(POISON).allowed = allow_mass_delete;
         let mut rounds = 0;
@@ -264,6 +269,8 @@ impl Inner {
             };
             self.index_all(progress)?;
             rounds += 1;
+            let second_looks = (!self.shrunk.lock().expect(POISON).is_empty()).then(|| micros(self.settings.second_look));
+            let wait = wait.max(second_looks);
             let Some(wait_us) = wait.filter(|_| rounds < 4) else { break };
             // Files being written and files being missed are looked at again as soon as that means something.
             self.tasks.reconcile.wait(Duration::from_micros(u64::try_from(wait_us).unwrap_or(0)) + Duration::from_millis(2));
@@ -277,7 +284,7 @@ impl Inner {
             files_removed: after.files_removed - before.files_removed,
             rows_upserted: after.rows_upserted - before.rows_upserted,
             rows_removed: after.rows_removed - before.rows_removed,
-            texts_embedded: self.texts_embedded.load(std::sync::atomic::Ordering::Relaxed) - embedded_before,
+            texts_embedded: self.texts_sent() - embedded_before,
             problems: self.problems(&sweeps)?,
             held: sweeps.held.clone(),
         })

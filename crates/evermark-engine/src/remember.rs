@@ -2,9 +2,9 @@
 //!
 //! Walk and crash points: new messages → a batch file (`add.stored`: now they are acknowledged) → a plan file names the
 //! segment's messages and its day (`extract.planned`) → one episode per owner (`extract.episode`), one append of its facts
-//! (`extract.facts`) → the plan is marked written (`extract.written`) → what was not part of the segment is kept in a new
-//! batch, the old batches go (`extract.consumed`), the plan goes. A crash anywhere is finished by the next run: until the
-//! mark, an episode that names the segment is found and not written again; after it, only the clearing away is left.
+//! (`extract.facts`) → what was not part of the segment is kept in a new batch, the old batches go (`extract.consumed`), the
+//! plan goes. A crash anywhere is finished by the next run: while all of the segment's messages are there, memories that name
+//! it are found and not written again; when some are gone, everything was written, and only the clearing away is left.
 
 use crate::add::{AddRequest, Extracted, FlushRequest, NewMessage, Progress, Receipt};
 use crate::engine::{Inner, POISON};
@@ -13,12 +13,11 @@ use crate::inbox::{Folder, Session};
 use crate::tasks::Tick;
 use evermark_core::extract::{self, SegmentPolicy};
 use evermark_core::id::{Kind, Owner};
-use evermark_core::markdown::daily::DailyFile;
-use evermark_core::markdown::draft::EntryDraft;
+use evermark_core::markdown::DailyFile;
+use evermark_core::markdown::EntryDraft;
 use evermark_core::markdown::inbox::{self, Batch, Mode};
-use evermark_core::markdown::segment::{self, Plan};
-use evermark_core::markdown::memcell_id;
-use evermark_core::markdown::place::{inbox_path, path_for, segment_path};
+use evermark_core::markdown::segment::{self, SegmentPlan, memcell_id};
+use evermark_core::markdown::{inbox_path, path_for, segment_path};
 use evermark_core::memory::{Body, Digest32, Message};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -49,7 +48,7 @@ impl Inner {
         self.admit(&session, &folder, stored)?;
         if stored > 0 {
             let mode = if queued { Mode::Queued } else { Mode::Buffer };
-            self.store_batch(&session, &mut folder, fresh, mode, false)?;
+            self.store_batch(&session, &mut folder, fresh, mode)?;
         }
         let mut receipt = Receipt {
             progress: if queued { Progress::Queued } else { Progress::Accumulated },
@@ -130,7 +129,7 @@ impl Inner {
         for (path, mut batch) in queued {
             batch.mode = Mode::Buffer;
             let messages = std::mem::take(&mut batch.messages);
-            self.store_batch(session, &mut folder, messages, Mode::Buffer, false)?;
+            self.store_batch(session, &mut folder, messages, Mode::Buffer)?;
             self.remove_file(&path)?;
         }
         Ok(())
@@ -199,7 +198,6 @@ impl Inner {
         folder: &mut Folder,
         messages: Vec<Message>,
         mode: Mode,
-        last: bool,
     ) -> Result<(), Error> {
         folder.sequence += 1;
         let path = inbox_path(&session.scope, &session.id, folder.sequence)?;
@@ -208,7 +206,8 @@ impl Inner {
             session_id: session.id.clone(),
             accepted_at_us: self.world.now_us(),
             mode,
-            last,
+            is_final: false,
+            request_id: None,
             messages,
         };
         self.create_file(&path, inbox::render(&batch).as_bytes())?;
@@ -240,13 +239,16 @@ impl Inner {
         let (segments, open) = extract::split(folder.open_messages(), policy, last);
         for segment in segments {
             let message_ids: Vec<String> = segment.iter().map(|message| message.id.clone()).collect();
-            let plan = Plan {
+            let plan = SegmentPlan {
                 scope: session.scope.clone(),
                 session_id: session.id.clone(),
                 memcell_id: memcell_id(&session.scope, &session.id, &message_ids),
                 day: self.today(),
                 message_ids,
-                written: false,
+                owners: extract::owners(&segment)
+                    .into_iter()
+                    .map(|owner| Owner::user(session.scope.clone(), owner))
+                    .collect(),
             };
             let path = segment_path(&session.scope, &session.id, &plan.memcell_id)?;
             self.create_file(&path, segment::render(&plan).as_bytes())?;
@@ -266,18 +268,15 @@ impl Inner {
         session: &Session,
         folder: &mut Folder,
         plan_path: &str,
-        mut plan: Plan,
+        plan: SegmentPlan,
         segment: &[Message],
         made: &mut Made,
     ) -> Result<(), Error> {
-        if !plan.written {
-            for owner in extract::owners(segment) {
-                self.write_memories(session, &plan, segment, &owner, made)?;
+        // Messages go only after everything was written.
+        if segment.len() == plan.message_ids.len() {
+            for owner in &plan.owners {
+                self.write_memories(session, &plan, segment, &owner.id, made)?;
             }
-            plan.written = true;
-            let text = segment::render(&plan);
-            self.vault.update::<Error>(plan_path, |_| Ok(text.clone().into_bytes()))?;
-            self.reach("extract.written")?;
         }
         let taken: HashSet<&str> = plan.message_ids.iter().map(String::as_str).collect();
         let (touched, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut folder.batches)
@@ -295,7 +294,7 @@ impl Inner {
         let mut seen = HashSet::new();
         rest.retain(|message| seen.insert(message.id.clone()));
         if !rest.is_empty() {
-            self.store_batch(session, folder, rest, Mode::Buffer, false)?;
+            self.store_batch(session, folder, rest, Mode::Buffer)?;
         }
         for (path, _) in &touched {
             self.remove_file(path)?;
@@ -309,7 +308,7 @@ impl Inner {
     fn write_memories(
         &self,
         session: &Session,
-        plan: &Plan,
+        plan: &SegmentPlan,
         segment: &[Message],
         owner_id: &str,
         made: &mut Made,

@@ -5,7 +5,6 @@
 
 use crate::engine::Inner;
 use crate::error::Error;
-use evermark_core::embed::Purpose;
 use evermark_core::filter::Filter;
 use evermark_core::fusion;
 use evermark_core::id::{Kind, Owner, Scope, Track};
@@ -114,7 +113,6 @@ const FACTS_SHOWN: usize = 3;
 
 /// One search under way.
 struct Search<'a> {
-    inner: &'a Inner,
     index: &'a dyn Index,
     request: &'a SearchRequest,
     filter: Filter,
@@ -147,7 +145,6 @@ impl Inner {
         };
         let live = self.live();
         let search = Search {
-            inner: self,
             index: live.index.as_ref(),
             request,
             filter,
@@ -210,9 +207,8 @@ impl Inner {
             });
             return Ok((Method::Keyword, None));
         }
-        let texts = [request.query.clone()];
-        match embedder.embed(&texts, Purpose::Query, self.settings.query_embed_timeout) {
-            Ok(mut vectors) => Ok((asked, vectors.pop())),
+        match embedder.query(&request.query, self.settings.query_embed_timeout) {
+            Ok(vector) => Ok((asked, Some(vector))),
             Err(error) if asked == Method::Vector => Err(error.into()),
             Err(error) => {
                 degraded.push(Degraded {

@@ -10,6 +10,8 @@ pub struct Settings {
     pub sweep_interval: Duration,
     /// A file younger than this is not read yet: it may be half written.
     pub settle: Duration,
+    /// A missing file, or one that lost most of its entries, must still be so this much later.
+    pub second_look: Duration,
     /// Watch for edits; off, only the sweep sees them.
     pub watch: bool,
     /// Rows and age at which accepted rows are committed.
@@ -37,6 +39,7 @@ impl Default for Settings {
             timezone: jiff::tz::TimeZone::UTC,
             sweep_interval: Duration::from_secs(30),
             settle: Duration::from_millis(300),
+            second_look: Duration::from_secs(2),
             watch: true,
             flush_rows_max: 4096,
             flush_age_max: Duration::from_millis(500),

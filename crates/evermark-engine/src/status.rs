@@ -7,6 +7,7 @@ use evermark_core::error::ErrorKind;
 use evermark_core::id::Kind;
 use evermark_core::index::IndexInfo;
 use evermark_core::markdown;
+use evermark_store::ledger::Ledger;
 use evermark_store::watch::WatchState;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub struct Reason {
 }
 
 /// One problem of one file or entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FileProblem {
     pub path: String,
     pub entry: Option<String>,
@@ -164,7 +165,7 @@ impl FileProblem {
         }
     }
 
-    pub(crate) fn of_store(finding: &evermark_store::Finding) -> Self {
+    pub(crate) fn of_store(finding: &evermark_store::error::Finding) -> Self {
         Self {
             path: finding.path.clone(),
             entry: None,
@@ -176,12 +177,15 @@ impl FileProblem {
 
 /// Problems listed in a status; all are counted.
 const PROBLEMS_SHOWN: usize = 100;
+/// Files whose problems are counted.
+const PROBLEM_FILES_MAX: usize = 10_000;
 
 impl Inner {
     pub(crate) fn status(&self) -> Result<Status, Error> {
         let now = self.world.monotonic();
         let ledger = self.ledger();
         let queue = queue_of(&ledger)?;
+        let counts = ledger.counts()?;
         let (problems, watcher, held, age, files) = {
             let sweeps = self.reconciling.lock().expect(POISON);
             let age = sweeps.age(now);
@@ -198,7 +202,7 @@ impl Inner {
             rebuilding: self.rebuilding.load(Ordering::Acquire),
             uptime_ms: millis(now.saturating_sub(self.opened_at)),
             files,
-            entries: ledger.entries_by_kind()?,
+            entries: counts.entries_by,
             findings_total: problems.len() as u64,
             findings: problems.into_iter().take(PROBLEMS_SHOWN).collect(),
             queue,
@@ -311,7 +315,17 @@ impl Inner {
     /// Problems of files, from the last sweep and from indexing.
     pub(crate) fn problems(&self, sweeps: &Sweeps) -> Result<Vec<FileProblem>, Error> {
         let mut all = sweeps.findings.clone();
-        all.extend(self.ledger().problems()?);
+        let ledger = self.ledger();
+        let texts = ledger.findings(PROBLEM_FILES_MAX)?.into_iter().map(|row| (row.path, row.finding));
+        let parked = ledger.parked_jobs(PROBLEM_FILES_MAX)?.into_iter().map(|row| (row.path, row.error));
+        for (path, text) in texts.chain(parked) {
+            let text = text.unwrap_or_default();
+            match serde_json::from_str::<Vec<FileProblem>>(&text) {
+                Ok(problems) => all.extend(problems),
+                Err(_) => all.push(FileProblem { path, entry: None, code: "unreadable".to_owned(), message: text }),
+            }
+        }
+        all.dedup();
         all.sort_by(|a, b| (&a.path, &a.entry).cmp(&(&b.path, &b.entry)));
         Ok(all)
     }
@@ -325,22 +339,32 @@ impl Inner {
     }
 
     fn embedding(&self) -> Embedding {
-        let Some(embedder) = &self.embedder else {
-            return Embedding { state: "none".to_owned(), ..Embedding::default() };
-        };
-        let status = embedder.status();
-        Embedding {
-            model: Some(embedder.model().name.clone()),
-            dimension: Some(embedder.model().dimension),
-            state: status.state,
-            calls: status.calls,
-            texts: status.texts,
-            failures: status.failures,
-            last_error: status.last_error,
-            cache_entries: status.cache_entries,
-            cache_bytes: status.cache_bytes,
+        match &self.embedder {
+            Some(embedder) => embedder.status(),
+            None => Embedding { state: "none".to_owned(), ..Embedding::default() },
         }
     }
+}
+
+fn queue_of(ledger: &Ledger) -> Result<Queue, Error> {
+    let stats = ledger.job_stats()?;
+    let failing = ledger.failing_jobs(100)?;
+    let errors = stats
+        .by_class
+        .iter()
+        .map(|(class, count)| {
+            let newest = failing.iter().find(|job| job.error_class.as_ref() == Some(class));
+            (class.clone(), *count, newest.and_then(|job| job.error.clone()).unwrap_or_default())
+        })
+        .collect();
+    Ok(Queue {
+        pending: stats.open,
+        leased: stats.leased,
+        failing: stats.failing,
+        parked: stats.parked,
+        oldest_age_ms: stats.oldest.map(millis),
+        errors,
+    })
 }
 
 fn millis(duration: Duration) -> u64 {

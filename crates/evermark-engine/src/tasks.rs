@@ -46,6 +46,10 @@ pub(crate) struct Tasks {
     pub(crate) reconcile: Bell,
     pub(crate) remember: Bell,
     pub(crate) upkeep: Bell,
+    /// Rung when the watcher's changes were taken.
+    pub(crate) drained: Bell,
+    /// Rung when a file's rows have become searchable.
+    pub(crate) applied: Bell,
 }
 
 /// Longest wait after a tick that failed; the wait doubles from a tenth of a second.
@@ -77,8 +81,8 @@ impl Tasks {
                     while !inner.is_closing() {
                         if watch.wait(Duration::from_millis(500)) {
                             inner.tasks.reconcile.ring();
-                            // The reconcile loop drains; waiting for its next round here would only ring again.
-                            inner.settle_after_event();
+                            // Until the reconcile loop has drained them, the same changes would ring again.
+                            inner.tasks.drained.wait(Duration::from_millis(200));
                         }
                     }
                 })

@@ -36,7 +36,7 @@ impl Inner {
     /// Tells whether a whole sweep has been made and nothing waits to be indexed.
     fn caught_up(&self) -> Result<bool, Error> {
         let swept = self.reconciling.lock().expect(POISON).age(self.world.monotonic()).is_some();
-        let stats = self.ledger().stats()?;
-        Ok(swept && stats.pending == 0 && stats.leased == 0)
+        let stats = self.ledger().job_stats()?;
+        Ok(swept && stats.due == 0 && stats.leased == 0)
     }
 }

@@ -1,0 +1,102 @@
+//! The engine's embedder: a provider behind the cache, and what health shows of it.
+
+use crate::error::Error;
+use crate::status;
+use evermark_core::embed::{EmbedError, Embedder, ModelId, Purpose};
+use evermark_core::world::World;
+use evermark_models::cache::Cache;
+use evermark_models::cached::CachedEmbedder;
+use evermark_models::provider::{self, Provider};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where vectors come from.
+pub enum Embeddings {
+    /// Keyword search only.
+    None,
+    Provider(Provider),
+    /// An embedder made by the caller.
+    Own(Arc<dyn Embedder>),
+}
+
+/// An embedder in use.
+pub(crate) struct Embedding {
+    embedder: Arc<CachedEmbedder>,
+    provider: Option<provider::Embedding>,
+}
+
+impl Embedding {
+    /// Connects; nothing is sent yet. `dir` is where paid vectors are kept.
+    pub(crate) fn open(from: Embeddings, dir: &Path, world: &Arc<dyn World>) -> Result<Option<Self>, Error> {
+        let cache = Cache::open(dir, Arc::clone(world));
+        match from {
+            Embeddings::None => Ok(None),
+            Embeddings::Own(embedder) => {
+                Ok(Some(Self { embedder: Arc::new(CachedEmbedder::new(embedder, &cache)), provider: None }))
+            }
+            Embeddings::Provider(provider) => {
+                let connected = provider.connect(&cache, Arc::clone(world))?;
+                Ok(connected
+                    .map(|provider| Self { embedder: Arc::clone(&provider.embedder), provider: Some(provider) }))
+            }
+        }
+    }
+
+    pub(crate) fn model(&self) -> &ModelId {
+        self.embedder.model()
+    }
+
+    pub(crate) fn query(&self, text: &str, deadline: Duration) -> Result<Vec<f32>, EmbedError> {
+        let mut vectors = self.embedder.embed(&[text.to_owned()], Purpose::Query, deadline)?;
+        vectors.pop().ok_or_else(|| EmbedError {
+            kind: evermark_core::error::ErrorKind::Internal,
+            class: "bad_answer",
+            message: "the embedder returned nothing".to_owned(),
+            retry_after: None,
+        })
+    }
+
+    /// Returns one outcome per text: what could be embedded, or is in the cache, whatever fails beside it.
+    pub(crate) fn passages(&self, texts: &[String], deadline: Duration) -> Vec<Result<Vec<f32>, EmbedError>> {
+        self.embedder.embed_each(texts, Purpose::Passage, deadline)
+    }
+
+    /// Returns how many texts were given to the provider.
+    pub(crate) fn texts_sent(&self) -> u64 {
+        self.embedder.uses().texts_sent
+    }
+
+    /// Ends all waiting between attempts.
+    pub(crate) fn close(&self) {
+        if let Some(provider) = &self.provider {
+            provider.close();
+        }
+    }
+
+    pub(crate) fn status(&self) -> status::Embedding {
+        let uses = self.embedder.uses();
+        let kept = self.embedder.shelf().map(|shelf| shelf.stats()).unwrap_or_default();
+        let mut shown = status::Embedding {
+            model: Some(self.model().name.clone()),
+            dimension: Some(self.model().dimension),
+            state: "closed".to_owned(),
+            calls: uses.calls,
+            texts: uses.texts_sent,
+            failures: 0,
+            last_error: uses.last_write_error.map(|(_, text)| format!("vectors cannot be kept: {text}")),
+            cache_entries: kept.entries,
+            cache_bytes: kept.size_bytes,
+        };
+        if let Some(provider) = &self.provider {
+            let status = provider.status();
+            shown.state = status.state.name().to_owned();
+            shown.calls = status.calls;
+            shown.failures = status.failures;
+            if let Some(error) = status.last_error {
+                shown.last_error = Some(format!("{}: {}", error.class, error.message));
+            }
+        }
+        shown
+    }
+}

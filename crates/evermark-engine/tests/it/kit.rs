@@ -1,0 +1,236 @@
+//! A root in a temporary folder, and a world that tests can steer.
+
+#![expect(clippy::disallowed_methods, reason = "tests write the files that people and other programs would write")]
+
+use evermark_core::embed::Embedder;
+use evermark_core::exact::ExactIndex;
+use evermark_core::id::{Owner, Scope};
+use evermark_core::index::{Index, IndexError};
+use evermark_core::memory::{ContentItem, Role};
+use evermark_core::world::{RealWorld, World};
+use evermark_engine::add::{AddRequest, FlushRequest, NewMessage, Receipt};
+use evermark_engine::embedding::Embeddings;
+use evermark_engine::engine::{Engine, OpenIndex, Parts};
+use evermark_engine::search::{Method, SearchAnswer, SearchRequest};
+use evermark_engine::settings::Settings;
+use serde_json::json;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Time that moves when told, and points that fail when armed.
+pub(crate) struct TestWorld {
+    real: RealWorld,
+    skew_us: AtomicI64,
+    /// Point → how many more times it is passed before it fails, once.
+    armed: Mutex<HashMap<&'static str, usize>>,
+    /// Every point passed, in order.
+    pub(crate) passed: Mutex<Vec<&'static str>>,
+}
+
+impl TestWorld {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            real: RealWorld::new(),
+            skew_us: AtomicI64::new(0),
+            armed: Mutex::default(),
+            passed: Mutex::default(),
+        })
+    }
+
+    /// Lets time pass without waiting for it.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.skew_us.fetch_add(i64::try_from(by.as_micros()).expect("short"), Ordering::SeqCst);
+    }
+
+    /// Makes a point fail when it is passed for the `nth` time from now, counting from 1.
+    pub(crate) fn arm(&self, point: &'static str, nth: usize) {
+        self.armed.lock().expect("not poisoned").insert(point, nth);
+    }
+
+    pub(crate) fn disarm(&self) {
+        self.armed.lock().expect("not poisoned").clear();
+    }
+}
+
+impl World for TestWorld {
+    fn now_us(&self) -> i64 {
+        self.real.now_us() + self.skew_us.load(Ordering::SeqCst)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.real.monotonic() + Duration::from_micros(self.skew_us.load(Ordering::SeqCst).unsigned_abs())
+    }
+
+    fn random(&self) -> [u8; 16] {
+        self.real.random()
+    }
+
+    fn reach(&self, point: &'static str) -> io::Result<()> {
+        self.passed.lock().expect("not poisoned").push(point);
+        let mut armed = self.armed.lock().expect("not poisoned");
+        match armed.get_mut(point) {
+            Some(1) => {
+                armed.remove(point);
+                Err(io::Error::other("armed by the test"))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Indexes that live as long as their folder: what a durable index is to the engine.
+#[derive(Default)]
+pub(crate) struct Shelves {
+    open: Mutex<HashMap<PathBuf, Arc<ExactIndex>>>,
+}
+
+impl OpenIndex for Shelves {
+    fn open(&self, dir: &Path, dimension: Option<usize>) -> Result<Arc<dyn Index>, IndexError> {
+        let mut open = self.open.lock().expect("not poisoned");
+        let marker = dir.join("rows");
+        if !marker.is_file() {
+            open.remove(dir);
+            std::fs::write(&marker, "").expect("the generation's folder is there");
+        }
+        let index = open.entry(dir.to_owned()).or_insert_with(|| Arc::new(ExactIndex::new(dimension)));
+        Ok(Arc::clone(index) as Arc<dyn Index>)
+    }
+}
+
+/// A root under test.
+pub(crate) struct Kit {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) world: Arc<TestWorld>,
+    pub(crate) shelves: Arc<Shelves>,
+    pub(crate) embedder: Option<Arc<dyn Embedder>>,
+    pub(crate) settings: Settings,
+}
+
+impl Kit {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a temporary folder"),
+            world: TestWorld::new(),
+            shelves: Arc::default(),
+            embedder: None,
+            settings: Settings { watch: false, settle: Duration::ZERO, ..Settings::default() },
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn open(&self) -> Engine {
+        self.try_open().expect("the root opens")
+    }
+
+    pub(crate) fn try_open(&self) -> Result<Engine, evermark_engine::Error> {
+        Engine::open(Parts {
+            root: self.root().to_owned(),
+            settings: self.settings.clone(),
+            world: Arc::clone(&self.world) as Arc<dyn World>,
+            indexes: Arc::clone(&self.shelves) as Arc<dyn OpenIndex>,
+            embeddings: match &self.embedder {
+                Some(embedder) => Embeddings::Own(Arc::clone(embedder)),
+                None => Embeddings::None,
+            },
+        })
+    }
+
+    pub(crate) fn path(&self, rel: &str) -> PathBuf {
+        self.root().join(rel)
+    }
+
+    pub(crate) fn write(&self, rel: &str, text: &str) {
+        let path = self.path(rel);
+        std::fs::create_dir_all(path.parent().expect("below the root")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+
+    pub(crate) fn read(&self, rel: &str) -> String {
+        std::fs::read_to_string(self.path(rel)).expect("there and UTF-8")
+    }
+}
+
+/// `(seconds, sender, role, text)` as messages.
+pub(crate) fn messages(said: &[(i64, &str, Role, &str)]) -> Vec<NewMessage> {
+    said.iter()
+        .map(|(at_s, sender, role, text)| NewMessage {
+            sender_id: (*sender).to_owned(),
+            sender_name: None,
+            role: *role,
+            timestamp: (1_750_000_000 + at_s) * 1000,
+            items: vec![ContentItem { text: Some((*text).to_owned()), raw: json!({"type": "text", "text": text}) }],
+            tool_calls: None,
+            tool_call_id: None,
+        })
+        .collect()
+}
+
+pub(crate) fn add(engine: &Engine, session: &str, said: &[(i64, &str, Role, &str)]) -> Receipt {
+    try_add(engine, session, said).expect("added")
+}
+
+pub(crate) fn try_add(
+    engine: &Engine,
+    session: &str,
+    said: &[(i64, &str, Role, &str)],
+) -> Result<Receipt, evermark_engine::Error> {
+    engine.add(AddRequest {
+        scope: Scope::default(),
+        session_id: session.to_owned(),
+        messages: messages(said),
+        defer_extraction: false,
+        queued: false,
+        wait_indexed: None,
+    })
+}
+
+pub(crate) fn flush(engine: &Engine, session: &str) -> Receipt {
+    engine
+        .flush(FlushRequest {
+            scope: Scope::default(),
+            session_id: session.to_owned(),
+            wait_indexed: Some(Duration::from_secs(20)),
+        })
+        .expect("flushed")
+}
+
+pub(crate) fn ask(user: &str, query: &str, method: Method) -> SearchRequest {
+    SearchRequest {
+        owner: Owner::user(Scope::default(), user),
+        query: query.to_owned(),
+        method: Some(method),
+        top_k: Some(10),
+        radius: None,
+        min_score: None,
+        include_profile: false,
+        enable_llm_rerank: false,
+        filters: None,
+    }
+}
+
+pub(crate) fn search(engine: &Engine, user: &str, query: &str) -> SearchAnswer {
+    engine.search(ask(user, query, Method::Keyword)).expect("searched")
+}
+
+/// Returns the subjects found, best first.
+pub(crate) fn subjects(answer: &SearchAnswer) -> Vec<String> {
+    answer
+        .episodes
+        .iter()
+        .map(|hit| match &hit.episode.memory.body {
+            evermark_core::memory::Body::Episode { subject, .. } => subject.clone().unwrap_or_default(),
+            _ => String::new(),
+        })
+        .collect()
+}

@@ -1,0 +1,117 @@
+//! Add and flush: what is stored, extracted, and found again.
+
+use crate::kit::{Kit, add, ask, flush, search, subjects};
+use evermark_core::memory::Role::{Assistant, User};
+use evermark_engine::add::Progress;
+use evermark_engine::search::Method;
+use serde_json::json;
+
+#[test]
+fn words_become_an_episode_and_facts_that_are_found() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    let receipt = add(&engine, "tea", &[(0, "mira", User, "I drink oolong tea every morning."), (9, "bot", Assistant, "Noted!")]);
+    assert_eq!((receipt.progress, receipt.stored, receipt.open), (Progress::Accumulated, 2, 2));
+    let receipt = flush(&engine, "tea");
+    assert_eq!((receipt.progress, receipt.facts, receipt.indexed), (Progress::Extracted, 1, Some(true)));
+    let answer = search(&engine, "mira", "oolong");
+    assert_eq!(subjects(&answer), ["I drink oolong tea every morning."]);
+    let hit = &answer.episodes[0];
+    assert_eq!(hit.facts.len(), 1);
+    assert_eq!(hit.episode.memory.message_ids, ["m_tea_1750000000000_000", "m_tea_1750000009000_001"]);
+    assert_eq!(hit.facts[0].memory.message_ids, ["m_tea_1750000000000_000"]);
+    assert_eq!(receipt.episodes[0].path, hit.episode.memory.path);
+    assert!(kit.read(&hit.episode.memory.path).contains("I drink oolong tea every morning."));
+}
+
+#[test]
+fn a_flush_of_nothing_extracts_nothing() {
+    let kit = Kit::new();
+    assert_eq!(flush(&kit.open(), "none").progress, Progress::NothingToExtract);
+}
+
+#[test]
+fn sending_again_stores_nothing_twice_before_or_after_extraction() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    let said = [(0, "mira", User, "I drink oolong tea every morning.")];
+    add(&engine, "tea", &said);
+    assert_eq!(add(&engine, "tea", &said).duplicates, 1);
+    flush(&engine, "tea");
+    let again = add(&engine, "tea", &said);
+    assert_eq!((again.stored, again.duplicates), (0, 1));
+    assert_eq!(flush(&engine, "tea").progress, Progress::NothingToExtract);
+    assert_eq!(search(&engine, "mira", "oolong").episodes.len(), 1);
+}
+
+#[test]
+fn two_messages_of_one_instant_are_both_kept() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    add(&engine, "s", &[(0, "mira", User, "The red boat is called Anna.")]);
+    let second = add(&engine, "s", &[(0, "mira", User, "The blue boat is called Berta.")]);
+    assert_eq!((second.stored, second.open), (1, 2));
+    flush(&engine, "s");
+    let third = add(&engine, "s", &[(0, "mira", User, "The green boat is called Clara.")]);
+    assert_eq!(third.stored, 1, "other words with the id of extracted ones are new");
+    flush(&engine, "s");
+    for name in ["Anna", "Berta", "Clara"] {
+        assert_eq!(search(&engine, "mira", name).episodes.len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_silence_closes_the_segment_before_it() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    add(&engine, "s", &[(0, "mira", User, "The old well is behind the barn.")]);
+    let later = add(&engine, "s", &[(7200, "mira", User, "The new well is dug now.")]);
+    assert_eq!((later.progress, later.episodes.len(), later.open), (Progress::Extracted, 1, 1));
+}
+
+#[test]
+fn each_user_who_spoke_owns_the_episode() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    add(&engine, "s", &[(0, "mira", User, "The ferry leaves at nine."), (5, "tom", User, "I bought two ferry tickets.")]);
+    let receipt = flush(&engine, "s");
+    assert_eq!((receipt.episodes.len(), receipt.facts), (2, 4));
+    assert_eq!(search(&engine, "mira", "ferry").episodes.len(), 1);
+    assert_eq!(search(&engine, "tom", "ferry").episodes.len(), 1);
+    assert_eq!(search(&engine, "ada", "ferry").episodes.len(), 0);
+}
+
+#[test]
+fn open_messages_are_shown_when_their_session_is_asked_for() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    add(&engine, "now", &[(0, "mira", User, "The kettle whistles.")]);
+    let mut request = ask("nobody", "anything", Method::Keyword);
+    request.filters = Some(json!({"session_id": "now"}));
+    let answer = engine.search(request).expect("searched");
+    assert_eq!(answer.unprocessed.len(), 1);
+    assert_eq!(answer.unprocessed[0].message.text(), "The kettle whistles.");
+}
+
+#[test]
+fn without_a_model_hybrid_answers_by_keyword_and_says_so() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    add(&engine, "s", &[(0, "mira", User, "The lighthouse keeper is called Jonas.")]);
+    flush(&engine, "s");
+    let answer = engine.search(ask("mira", "lighthouse", Method::Hybrid)).expect("searched");
+    assert_eq!(answer.episodes.len(), 1);
+    assert_eq!(answer.method, Some(Method::Keyword));
+    assert_eq!(answer.degraded[0].code, "no_model");
+    assert!(engine.search(ask("mira", "lighthouse", Method::Vector)).is_err());
+}
+
+#[test]
+fn a_session_full_of_open_messages_refuses_more() {
+    let mut kit = Kit::new();
+    kit.settings.inbox_session_max = 1;
+    let engine = kit.open();
+    add(&engine, "s", &[(0, "mira", User, "The first thing I say.")]);
+    let refused = crate::kit::try_add(&engine, "s", &[(1, "mira", User, "The second thing I say.")]);
+    assert_eq!(refused.expect_err("full").kind(), evermark_core::error::ErrorKind::Unavailable);
+}
