@@ -1,3 +1,5 @@
 //! Development only: contract suites, generators, fault harness.
 
+pub mod contract;
+pub mod generate;
 pub mod stub_embeddings;
