@@ -136,7 +136,9 @@ impl Breaker {
             State::Closed => None,
             State::Open => self.open_until.checked_sub(now),
             // Somebody else's trial is on its way.
-            State::HalfOpen => (self.trial_at + self.open_for).checked_sub(now).map(|wait| wait.min(self.settings.open_for)),
+            State::HalfOpen => {
+                (self.trial_at + self.open_for).checked_sub(now).map(|wait| wait.min(self.settings.open_for))
+            }
         }
         .filter(|wait| !wait.is_zero())
     }

@@ -197,6 +197,8 @@ struct Shard {
     path: PathBuf,
     open: Option<Open>,
     used: u64,
+    /// Its name may not be on the disk yet.
+    is_new: bool,
     unsynced_bytes: u64,
     synced_at: Duration,
 }
@@ -241,13 +243,18 @@ fn place_key(key: &[u8]) -> u64 {
 impl Shelf {
     fn new(root: &Path, model: ModelId, world: Arc<dyn World>) -> Self {
         let identity = Digest32::of(format!("{}\n{}", model.name, model.dimension).as_bytes());
-        let slug: String =
-            model.name.chars().take(40).map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+        let slug: String = model
+            .name
+            .chars()
+            .take(40)
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .collect();
         let dir = root.join(format!("{}-{}-{}", slug.trim_matches('-'), &identity.hex()[..8], model.dimension));
         let shard = |n: usize| Shard {
             path: dir.join(format!("{n:x}.vec")),
             open: None,
             used: 0,
+            is_new: false,
             unsynced_bytes: 0,
             synced_at: world.monotonic(),
         };
@@ -585,7 +592,7 @@ impl Shelf {
             drop(File::create(&note).and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes())));
         }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&shard.path)?;
-        File::open(&self.dir)?.sync_all()?;
+        shard.is_new = true;
         shard.open = Some(Open { file: Arc::new(file), places: HashMap::default(), records: 0 });
         Ok(())
     }
@@ -596,6 +603,10 @@ impl Shelf {
             && let Some(open) = &shard.open
         {
             open.file.sync_data()?;
+            if shard.is_new {
+                sync_dir(&self.dir)?;
+                shard.is_new = false;
+            }
         }
         shard.unsynced_bytes = 0;
         Ok(())
@@ -664,6 +675,17 @@ impl Shelf {
 fn open_shard_name(key: &[u8]) -> Option<&'static str> {
     const NAMES: [&str; SHARDS] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e", "f"];
     NAMES.get(usize::from(key[0] >> 4)).copied()
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Windows has no such call; it writes names with the files.
+#[cfg(windows)]
+fn sync_dir(_dir: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

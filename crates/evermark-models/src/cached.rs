@@ -96,7 +96,8 @@ impl CachedEmbedder {
 
     fn keep(&self, keys: &[Digest32], outcomes: &[Outcome], purpose: Purpose) {
         let Some(shelf) = &self.shelf else { return };
-        let good = keys.iter().zip(outcomes).filter_map(|(key, outcome)| Some((*key, outcome.as_ref().ok()?.as_slice())));
+        let good =
+            keys.iter().zip(outcomes).filter_map(|(key, outcome)| Some((*key, outcome.as_ref().ok()?.as_slice())));
         match purpose {
             Purpose::Query => {
                 let mut queries = self.queries();

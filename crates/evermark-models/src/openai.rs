@@ -186,11 +186,9 @@ impl OpenAiEmbedder {
     ) -> Result<Self, EmbedError> {
         let invalid = |message: String| plain(class::SETTINGS, ErrorKind::Invalid, message);
         settings.api_key = settings.api_key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-        let uri: Uri = settings
-            .base_url
-            .trim()
-            .parse()
-            .map_err(|error| invalid(format!("the embedding base_url is not an address: {error}")))?;
+        let uri: Uri = settings.base_url.trim().parse().map_err(|error| {
+            invalid(format!("the embedding base_url is not an address that starts with http:// or https://: {error}"))
+        })?;
         let host = match (uri.scheme_str(), uri.host(), uri.port_u16()) {
             (Some("http" | "https"), Some(host), None) => host.to_owned(),
             (Some("http" | "https"), Some(host), Some(port)) => format!("{host}:{port}"),
@@ -457,8 +455,8 @@ impl OpenAiEmbedder {
             );
             EmbedError { retry_after: Some(wait), ..self.error(class::CIRCUIT_OPEN, detail) }
         };
-        let now = self.world.monotonic();
-        if let Some(wait) = self.breaker().shut_for(now) {
+        let shut_for = self.breaker().shut_for(self.world.monotonic());
+        if let Some(wait) = shut_for {
             return Err(open(wait, &self.status()));
         }
         loop {
@@ -604,12 +602,7 @@ impl Embedder for OpenAiEmbedder {
         self.embed_each(texts, purpose, deadline).into_iter().collect()
     }
 
-    fn embed_each(
-        &self,
-        texts: &[String],
-        purpose: Purpose,
-        deadline: Duration,
-    ) -> Vec<Result<Vec<f32>, EmbedError>> {
+    fn embed_each(&self, texts: &[String], purpose: Purpose, deadline: Duration) -> Vec<Result<Vec<f32>, EmbedError>> {
         let call = Call {
             until: self.world.monotonic().saturating_add(deadline),
             purpose,

@@ -34,9 +34,7 @@ impl Provider {
     pub fn model(&self) -> Option<ModelId> {
         match self {
             Self::None => None,
-            Self::OpenAi(settings) => {
-                Some(ModelId { name: settings.model.clone(), dimension: settings.dimension })
-            }
+            Self::OpenAi(settings) => Some(ModelId { name: settings.model.clone(), dimension: settings.dimension }),
         }
     }
 

@@ -22,7 +22,12 @@ impl Bucket {
             _ => Duration::ZERO,
         };
         // A sixth of a minute's worth at once: enough for a batch of batches, too little to trip a provider's own window.
-        Self { interval, burst: Duration::from_secs(10).max(interval), next: Duration::ZERO, held_until: Duration::ZERO }
+        Self {
+            interval,
+            burst: Duration::from_secs(10).max(interval),
+            next: Duration::ZERO,
+            held_until: Duration::ZERO,
+        }
     }
 
     /// Takes one request's worth and returns zero, or returns how long to wait before asking again.

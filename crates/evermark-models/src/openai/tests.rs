@@ -222,11 +222,7 @@ fn the_deadline_bounds_the_whole_call() {
 #[test]
 fn retries_until_it_works() {
     let bench = bench(|_| ());
-    bench.stub.script([
-        Answer::status(500, "1"),
-        Answer::Garbage,
-        Answer::Drop,
-    ]);
+    bench.stub.script([Answer::status(500, "1"), Answer::Garbage, Answer::Drop]);
     assert_right(&texts(3), &bench.each(&texts(3)));
     let waits: Vec<u128> = bench.world.take_pauses().iter().map(Duration::as_millis).collect();
     assert_eq!(waits, [250, 500, 1000]);
