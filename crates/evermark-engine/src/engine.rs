@@ -104,6 +104,11 @@ impl Engine {
         self.inner.sync(false, &mut |_| {})
     }
 
+    /// Does the index's housekeeping now, if any is due.
+    pub fn upkeep(&self) -> Result<(), Error> {
+        self.inner.upkeep_tick().map(|_| ())
+    }
+
     /// Stops the loops, finishes what runs, and makes everything durable. Verbs called afterwards are refused.
     pub fn close(&self) -> Result<(), Error> {
         self.inner.close()

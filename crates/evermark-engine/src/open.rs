@@ -11,7 +11,7 @@ use evermark_store::layout::Layout;
 use evermark_store::ledger::{Binding, Ledger, Opened};
 use evermark_store::lock::RootLock;
 use evermark_store::vault::{Vault, VaultSettings};
-use evermark_store::watch::Watch;
+use evermark_store::watch::{Watch, WatchSettings};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -28,7 +28,14 @@ impl Inner {
         let embedder = Embedding::open(embeddings, &layout.embeddings_dir(), &world)?;
         let model = embedder.as_ref().map(Embedding::model);
         let (ledger, live, strays_possible) = open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id)?;
-        let watch = settings.watch.then(|| Watch::start(layout.root()));
+        let tasks = Tasks::default();
+        let watch = match settings.watch {
+            true => {
+                let bell = Arc::clone(&tasks.reconcile);
+                Some(Watch::start(layout.root(), WatchSettings::default(), move || bell.ring())?)
+            }
+            false => None,
+        };
         let opened_at = world.monotonic();
         let inner = Self {
             settings,
@@ -47,7 +54,7 @@ impl Inner {
             pending: Mutex::default(),
             rebuilding: AtomicBool::new(false),
             ailments: crate::health::Ailments::default(),
-            tasks: Tasks::default(),
+            tasks,
             opened_at,
             closing: AtomicBool::new(false),
             strays_possible: AtomicBool::new(strays_possible),

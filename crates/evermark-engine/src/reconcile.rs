@@ -65,7 +65,7 @@ impl Inner {
             let changes = watch.drain();
             overflow = changes.overflow;
             paths.extend(changes.paths);
-            self.tasks.drained.ring();
+            paths.extend(changes.folders);
         }
         let due = sweeps.swept_at.is_none_or(|at| now >= at + self.settings.sweep_interval);
         if due || overflow || sweeps.asked {

@@ -163,6 +163,12 @@ impl Inner {
                     None => break,
                 }
             }
+            if extracted.contains(&message.id) && !open.contains_key(&message.id) {
+                if self.is_written_down(session, &message)? {
+                    continue;
+                }
+                message.id = twin_id(&message);
+            }
             if open.contains_key(&message.id) || extracted.contains(&message.id) {
                 continue;
             }
@@ -170,6 +176,24 @@ impl Inner {
             fresh.push(message);
         }
         Ok(fresh)
+    }
+
+    /// Tells whether an extracted message with this id says the same.
+    fn is_written_down(&self, session: &Session, message: &Message) -> Result<bool, Error> {
+        let text = message.text();
+        let text = text.trim();
+        for path in self.ledger().files_of_message(&session.scope, &session.id, &message.id)? {
+            let Ok(Some((_, reading))) = self.read_memories(&path) else { continue };
+            let same = reading.memories.iter().any(|memory| {
+                memory.session_id.as_deref() == Some(&session.id)
+                    && memory.message_ids.contains(&message.id)
+                    && matches!(&memory.body, Body::Episode { content, .. } if content.contains(text))
+            });
+            if same {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Refuses what would exceed the inbox's bounds.

@@ -333,7 +333,7 @@ impl Inner {
     fn watcher(&self) -> String {
         match self.watch.as_ref().map(|watch| watch.state()) {
             None => "off".to_owned(),
-            Some(WatchState::Watching) => "watching".to_owned(),
+            Some(WatchState::Starting | WatchState::Live) => "watching".to_owned(),
             Some(WatchState::Degraded(reason)) => format!("degraded: {reason}"),
         }
     }

@@ -43,11 +43,10 @@ impl Bell {
 pub(crate) struct Tasks {
     threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) indexer: Bell,
-    pub(crate) reconcile: Bell,
+    /// Rung by the watcher too.
+    pub(crate) reconcile: Arc<Bell>,
     pub(crate) remember: Bell,
     pub(crate) upkeep: Bell,
-    /// Rung when the watcher's changes were taken.
-    pub(crate) drained: Bell,
     /// Rung when a file's rows have become searchable.
     pub(crate) applied: Bell,
 }
@@ -72,29 +71,12 @@ impl Tasks {
                 .map_err(|error| Error::Busy(format!("cannot start the {name} thread: {error}")))?;
             threads.push(thread);
         }
-        if let Some(watch) = &inner.watch {
-            let watch = watch.clone();
-            let inner = Arc::clone(inner);
-            let thread = std::thread::Builder::new()
-                .name("ev-watch".to_owned())
-                .spawn(move || {
-                    while !inner.is_closing() {
-                        if watch.wait(Duration::from_millis(500)) {
-                            inner.tasks.reconcile.ring();
-                            // Until the reconcile loop has drained them, the same changes would ring again.
-                            inner.tasks.drained.wait(Duration::from_millis(200));
-                        }
-                    }
-                })
-                .map_err(|error| Error::Busy(format!("cannot start the watch thread: {error}")))?;
-            threads.push(thread);
-        }
         Ok(())
     }
 
     /// Wakes every loop, so that it sees that the engine is closing, and waits for them.
     pub(crate) fn join(&self) {
-        for bell in [&self.indexer, &self.reconcile, &self.remember, &self.upkeep] {
+        for bell in [&self.indexer, self.reconcile.as_ref(), &self.remember, &self.upkeep] {
             bell.ring();
         }
         let threads: Vec<_> = self.threads.lock().expect(POISON).drain(..).collect();

@@ -13,6 +13,7 @@ use evermark_engine::embedding::Embeddings;
 use evermark_engine::engine::{Engine, OpenIndex, Parts};
 use evermark_engine::search::{Method, SearchAnswer, SearchRequest};
 use evermark_engine::settings::Settings;
+use evermark_models::provider::Provider;
 use serde_json::json;
 use std::collections::HashMap;
 use std::io;
@@ -49,6 +50,10 @@ impl TestWorld {
     /// Makes a point fail when it is passed for the `nth` time from now, counting from 1.
     pub(crate) fn arm(&self, point: &'static str, nth: usize) {
         self.armed.lock().expect("not poisoned").insert(point, nth);
+    }
+
+    pub(crate) fn is_armed(&self, point: &str) -> bool {
+        self.armed.lock().expect("not poisoned").contains_key(point)
     }
 
     pub(crate) fn disarm(&self) {
@@ -111,6 +116,7 @@ pub(crate) struct Kit {
     pub(crate) world: Arc<TestWorld>,
     pub(crate) shelves: Arc<Shelves>,
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
+    pub(crate) provider: Option<Provider>,
     pub(crate) settings: Settings,
 }
 
@@ -121,6 +127,7 @@ impl Kit {
             world: TestWorld::new(),
             shelves: Arc::default(),
             embedder: None,
+            provider: None,
             settings: Settings { watch: false, settle: Duration::ZERO, ..Settings::default() },
         }
     }
@@ -139,9 +146,10 @@ impl Kit {
             settings: self.settings.clone(),
             world: Arc::clone(&self.world) as Arc<dyn World>,
             indexes: Arc::clone(&self.shelves) as Arc<dyn OpenIndex>,
-            embeddings: match &self.embedder {
-                Some(embedder) => Embeddings::Own(Arc::clone(embedder)),
-                None => Embeddings::None,
+            embeddings: match (&self.embedder, &self.provider) {
+                (Some(embedder), _) => Embeddings::Own(Arc::clone(embedder)),
+                (None, Some(provider)) => Embeddings::Provider(provider.clone()),
+                (None, None) => Embeddings::None,
             },
         })
     }
@@ -196,13 +204,15 @@ pub(crate) fn try_add(
 }
 
 pub(crate) fn flush(engine: &Engine, session: &str) -> Receipt {
-    engine
-        .flush(FlushRequest {
-            scope: Scope::default(),
-            session_id: session.to_owned(),
-            wait_indexed: Some(Duration::from_secs(20)),
-        })
-        .expect("flushed")
+    engine.flush(flush_of(session)).expect("flushed")
+}
+
+pub(crate) fn flush_of(session: &str) -> FlushRequest {
+    FlushRequest {
+        scope: Scope::default(),
+        session_id: session.to_owned(),
+        wait_indexed: Some(Duration::from_secs(20)),
+    }
 }
 
 pub(crate) fn ask(user: &str, query: &str, method: Method) -> SearchRequest {
