@@ -26,8 +26,21 @@ fn main() {
         println!("{}={}", variable.name, variable.value);
     }
     let mut random = fastrand::Rng::with_seed(7);
-    index(&dir.path().join("gen"), n, &mut random);
-    merge(dir.path(), n.min(100_000), &mut random);
+    let kept = std::env::args().skip_while(|argument| argument != "--dir").nth(1).map(std::path::PathBuf::from);
+    let generation = kept.unwrap_or_else(|| dir.path().join("gen"));
+    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1).unwrap_or_default();
+    if only.is_empty() || only == "write" {
+        write(&generation, n, &mut random);
+    }
+    if only.is_empty() || only == "read" {
+        read(&generation, &mut random);
+    }
+    if only.is_empty() || only == "change" {
+        change(&generation, n, &mut random);
+    }
+    if only.is_empty() || only == "merge" {
+        merge(dir.path(), n, &mut random);
+    }
 }
 
 fn time<T>(what: &str, work: impl FnOnce() -> T) -> T {
@@ -55,7 +68,10 @@ fn row(at: usize, random: &mut fastrand::Rng) -> Indexable {
     };
     let (text, body) = if at % 6 == 5 {
         let text = words(60, random);
-        (text.clone(), Body::Episode { subject: Some(words(5, random)), summary: Some(words(12, random)), content: text })
+        (
+            text.clone(),
+            Body::Episode { subject: Some(words(5, random)), summary: Some(words(12, random)), content: text },
+        )
     } else {
         let text = words(14, random);
         (text.clone(), Body::AtomicFact { fact: text })
@@ -64,7 +80,11 @@ fn row(at: usize, random: &mut fastrand::Rng) -> Indexable {
     Indexable {
         memory: Memory {
             id: format!("{}_{entry_id}", owner.id),
-            path: format!("default_app/default_project/users/{}/.atomic_facts/atomic_fact-2026-01-{:02}.md", owner.id, at % 28 + 1),
+            path: format!(
+                "default_app/default_project/users/{}/.atomic_facts/atomic_fact-2026-01-{:02}.md",
+                owner.id,
+                at % 28 + 1
+            ),
             owner,
             entry_id,
             session_id: Some(format!("session_{}", at / 100)),
@@ -81,12 +101,16 @@ fn row(at: usize, random: &mut fastrand::Rng) -> Indexable {
     }
 }
 
+fn ask<'a>(owner: &'a Owner, filter: &'a Filter) -> Ask<'a> {
+    Ask { owner, kind: Kind::AtomicFact, filter, parents: None, ids: None, deprecated: false, limit: 10 }
+}
+
 fn open(dir: &std::path::Path) -> LanceIndex {
     let options = Options { dimension: Some(WIDTH), ..Options::default() };
     LanceIndex::open(dir, options, Arc::new(RealWorld::new())).expect("an index")
 }
 
-fn index(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
+fn write(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
     let index = time("open empty", || open(dir));
     let mut at = 0;
     let start = Instant::now();
@@ -100,10 +124,16 @@ fn index(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
         index.upkeep().expect("upkeep");
         writing += begun.elapsed().as_secs_f64();
     }
-    println!("bulk: {n} rows in {writing:.2} s = {:.0} rows/s (with making rows {:.2} s)", n as f64 / writing, start.elapsed().as_secs_f64());
+    println!(
+        "bulk: {n} rows in {writing:.2} s = {:.0} rows/s (with making rows {:.2} s)",
+        n as f64 / writing,
+        start.elapsed().as_secs_f64()
+    );
     println!("{:?}", index.info().expect("info"));
-    drop(index);
-    let index = time("open again", || open(dir));
+}
+
+fn read(dir: &std::path::Path, random: &mut fastrand::Rng) {
+    let index = time("open", || open(dir));
     time("info (reads the directory)", || index.info().expect("info"));
     time("info again", || index.info().expect("info"));
 
@@ -114,16 +144,21 @@ fn index(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
         time("fetch 10 warm", || fetch(&index));
     }
     let filter = Filter::default();
-    let ask = |owner| Ask { owner, kind: Kind::AtomicFact, filter: &filter, parents: None, ids: None, deprecated: false, limit: 10 };
     let query = vec!["w7".to_owned(), "w900".to_owned(), "w15000".to_owned()];
     let vector: Vec<f32> = (0..WIDTH).map(|_| random.f32() - 0.5).collect();
     for at in 0..3 {
         let owner = owner(at);
-        time("first keyword search of an owner (loads it)", || index.matching(&ask(&owner), &query).expect("matching"));
-        time("keyword, warm", || index.matching(&ask(&owner), &query).expect("matching"));
-        time("nearest, warm", || index.nearest(&ask(&owner), &vector).expect("nearest"));
+        time("first keyword search of an owner (loads it)", || {
+            index.matching(&ask(&owner, &filter), &query).expect("matching")
+        });
+        time("keyword, warm", || index.matching(&ask(&owner, &filter), &query).expect("matching"));
+        time("nearest, warm", || index.nearest(&ask(&owner, &filter), &vector).expect("nearest"));
     }
     println!("{:?}", index.info().expect("info"));
+}
+
+fn change(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
+    let index = open(dir);
     for n_rows in [1, 1, 1, 64, 64, 1000] {
         let rows: Vec<Indexable> = (0..n_rows).map(|i| row(n + 10_000_000 + i, random)).collect();
         index.upsert(&rows).expect("upsert");
@@ -160,7 +195,8 @@ fn merge(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
         dataset = time(&format!("lance: merge_insert {n_rows} replaced"), || {
             let schema = batch.schema();
             let reader = Box::new(RecordBatchIterator::new([Ok(batch)], schema));
-            let mut builder = MergeInsertBuilder::try_new(Arc::clone(&dataset), vec!["key".to_owned()]).expect("builder");
+            let mut builder =
+                MergeInsertBuilder::try_new(Arc::clone(&dataset), vec!["key".to_owned()]).expect("builder");
             builder.when_matched(WhenMatched::UpdateAll).when_not_matched(WhenNotMatched::InsertAll);
             let job = builder.try_build().expect("job");
             runtime.block_on(job.execute_reader(reader)).expect("merge").0

@@ -34,7 +34,11 @@ pub fn environment(cpus: usize, index: &Path) -> Vec<Variable> {
             (256 << 20).to_string(),
             "the default lets scratch files grow to 100 GB; nothing we ask for spills",
         ),
-        set("LANCE_COMMIT_RETRY_TIMEOUT_SECS", "5".to_owned(), "one process writes: a conflict will not go away by waiting"),
+        set(
+            "LANCE_COMMIT_RETRY_TIMEOUT_SECS",
+            "5".to_owned(),
+            "one process writes: a conflict will not go away by waiting",
+        ),
         set(
             "LANCE_USE_VERSION_HINT",
             "0".to_owned(),

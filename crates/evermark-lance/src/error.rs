@@ -15,6 +15,23 @@ pub(crate) fn failed(doing: &str, cause: impl StdError + Send + Sync + 'static) 
     IndexError { kind, message: format!("cannot {doing} ({})", class(kind)), source: Some(Box::new(cause)) }
 }
 
+/// As [`failed`], for reading what is on the disk already: what nothing else explains is damage there.
+pub(crate) fn unreadable(doing: &str, cause: impl StdError + Send + Sync + 'static) -> IndexError {
+    let error = failed(doing, cause);
+    match error.kind {
+        ErrorKind::Internal | ErrorKind::Invalid => {
+            IndexError { kind: ErrorKind::Corrupt, message: format!("cannot {doing} (damaged)"), ..error }
+        }
+        _ => error,
+    }
+}
+
+/// Returns the error for a file that is shorter than its writer believes. Lance's local writer drops the error that
+/// would tell why; a full disk, a quota or a size limit is what cuts a file's end off.
+pub(crate) fn cut_short(file: &str) -> IndexError {
+    IndexError::new(ErrorKind::NoSpace, format!("the index's new file {file} was cut short (no space on the disk?)"))
+}
+
 /// Returns the error for derived data that is not as it must be.
 pub(crate) fn corrupt(message: impl Into<String>) -> IndexError {
     IndexError::new(ErrorKind::Corrupt, message)
@@ -99,7 +116,9 @@ fn of_io(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
         _ => {}
     }
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Some(ErrorKind::NoSpace),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Some(ErrorKind::NoSpace)
+        }
         io::ErrorKind::TimedOut
         | io::ErrorKind::WouldBlock
         | io::ErrorKind::ResourceBusy
@@ -118,9 +137,9 @@ fn of_lance(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
     match error.downcast_ref::<Error>()? {
         Error::DiskCapExceeded { .. } => Some(ErrorKind::NoSpace),
         Error::Timeout { .. } | Error::TooMuchWriteContention { .. } => Some(ErrorKind::Unavailable),
-        Error::CommitConflict { .. } | Error::RetryableCommitConflict { .. } | Error::IncompatibleTransaction { .. } => {
-            Some(ErrorKind::Conflict)
-        }
+        Error::CommitConflict { .. }
+        | Error::RetryableCommitConflict { .. }
+        | Error::IncompatibleTransaction { .. } => Some(ErrorKind::Conflict),
         Error::CorruptFile { .. }
         | Error::NotFound { .. }
         | Error::DatasetNotFound { .. }

@@ -4,6 +4,7 @@ use crate::error::{corrupt, failed};
 use crate::rows::SCHEMA_VERSION;
 use crate::table::sync_dir;
 use evermark_core::index::IndexError;
+use evermark_core::shelf::codec;
 use evermark_core::text::ANALYZER_VERSION;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -15,6 +16,7 @@ const NAME: &str = "generation.json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Generation {
     schema_version: u32,
+    payload_version: u8,
     analyzer_version: u32,
     /// Width of the vectors; `null` when this generation holds none.
     pub(crate) dimension: Option<usize>,
@@ -24,7 +26,13 @@ pub(crate) struct Generation {
 
 impl Generation {
     pub(crate) fn new(dimension: Option<usize>, created_at_us: i64) -> Self {
-        Self { schema_version: SCHEMA_VERSION, analyzer_version: ANALYZER_VERSION, dimension, created_at_us }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            payload_version: codec::VERSION,
+            analyzer_version: ANALYZER_VERSION,
+            dimension,
+            created_at_us,
+        }
     }
 
     /// Reads the file, `None` when there is none.
@@ -45,6 +53,9 @@ impl Generation {
         };
         if self.schema_version != SCHEMA_VERSION {
             return mismatch("schema version", self.schema_version.to_string(), SCHEMA_VERSION.to_string());
+        }
+        if self.payload_version != codec::VERSION {
+            return mismatch("payload version", self.payload_version.to_string(), codec::VERSION.to_string());
         }
         if self.analyzer_version != ANALYZER_VERSION {
             return mismatch("analyzer version", self.analyzer_version.to_string(), ANALYZER_VERSION.to_string());

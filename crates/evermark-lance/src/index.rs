@@ -2,13 +2,17 @@
 
 use crate::rows;
 use crate::store::{Change, Pending, Store};
+use crate::stream;
+use crate::views::{View, Views};
 use evermark_core::error::ErrorKind;
 use evermark_core::id::{Kind, MemoryKey, Owner};
 use evermark_core::index::{Ask, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order, Upkeep};
 use evermark_core::memory::{Digest32, Memory};
+use evermark_core::shelf::{Payloads, Shelf};
 use evermark_core::world::World;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 /// How a generation is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,19 +21,27 @@ pub struct Options {
     pub dimension: Option<usize>,
     /// Bytes that views of hot owners may take in memory.
     pub view_bytes_max: usize,
+    /// How long a view that nobody uses is kept; looked at by `upkeep`.
+    pub view_idle_max: Duration,
     /// Rows that may wait for a flush; one more flushes first.
     pub pending_rows_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dimension: None, view_bytes_max: 128 << 20, pending_rows_max: 16_384 }
+        Self {
+            dimension: None,
+            view_bytes_max: 128 << 20,
+            view_idle_max: Duration::from_secs(600),
+            pending_rows_max: 16_384,
+        }
     }
 }
 
 /// One generation of the index, on disk.
 pub struct LanceIndex {
     store: Store,
+    views: Views,
     options: Options,
 }
 
@@ -39,8 +51,9 @@ impl LanceIndex {
     /// Errors: [`ErrorKind::Corrupt`] when what is there cannot be read, or was made with another schema, analyzer or
     /// width of vectors: then a new generation has to be built.
     pub fn open(dir: &Path, options: Options, world: Arc<dyn World>) -> Result<Self, IndexError> {
+        let views = Views::new(options.dimension, options.view_bytes_max, options.view_idle_max, Arc::clone(&world));
         let store = Store::open(dir, options.dimension, options.pending_rows_max, world)?;
-        Ok(Self { store, options })
+        Ok(Self { store, views, options })
     }
 
     fn check_width(&self, width: usize) -> Result<(), IndexError> {
@@ -48,7 +61,10 @@ impl LanceIndex {
             return Ok(());
         }
         let own = self.store.dimension.map_or("none".to_owned(), |width| width.to_string());
-        Err(IndexError::new(ErrorKind::Invalid, format!("a vector of width {width} does not fit this index's width ({own})")))
+        Err(IndexError::new(
+            ErrorKind::Invalid,
+            format!("a vector of width {width} does not fit this index's width ({own})"),
+        ))
     }
 }
 
@@ -61,34 +77,56 @@ impl Index for LanceIndex {
             .iter()
             .map(|row| Pending { entry: rows::entry(&row.memory.key()), change: Change::Put(Arc::new(row.clone())) })
             .collect();
-        self.store.accept(changes, |_| {})
+        self.store.accept(changes, |changes| self.views.apply(changes))
     }
 
     fn remove(&self, keys: &[MemoryKey]) -> Result<(), IndexError> {
         let changes =
             keys.iter().map(|key| Pending { entry: rows::entry(key), change: Change::Gone(key.clone()) }).collect();
-        self.store.accept(changes, |_| {})
+        self.store.accept(changes, |changes| self.views.apply(changes))
     }
 
     fn flush(&self) -> Result<(), IndexError> {
         self.store.flush()
     }
 
-    fn matching(&self, _ask: &Ask<'_>, _terms: &[String]) -> Result<Vec<Hit>, IndexError> {
-        Ok(Vec::new())
+    fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError> {
+        match self.views.of(&self.store, ask.owner)? {
+            View::Shelf(shelf) => Ok(read(&shelf).matching(ask, terms)),
+            View::TooLarge => stream::matching(&self.store, ask, terms),
+        }
     }
 
-    fn nearest(&self, _ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
+    fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
         self.check_width(vector.len())?;
-        Ok(Vec::new())
+        match self.views.of(&self.store, ask.owner)? {
+            View::Shelf(shelf) => read(&shelf).nearest(ask, vector),
+            View::TooLarge => stream::nearest(&self.store, ask, vector),
+        }
     }
 
     fn fetch(&self, owner: &Owner, kind: Kind, ids: &[String]) -> Result<Vec<Memory>, IndexError> {
+        if let Some(shelf) = self.views.loaded(owner) {
+            let shelf = read(&shelf);
+            if shelf.payloads() == Payloads::Keep {
+                return shelf.fetch(kind, ids);
+            }
+        }
         self.store.fetch(owner, kind, ids)
     }
 
-    fn list(&self, _ask: &Ask<'_>, _order: Order, _offset: usize) -> Result<Listing, IndexError> {
-        Ok(Listing { memories: Vec::new(), total: 0 })
+    fn list(&self, ask: &Ask<'_>, order: Order, offset: usize) -> Result<Listing, IndexError> {
+        let page = match self.views.of(&self.store, ask.owner)? {
+            View::TooLarge => return stream::list(&self.store, ask, order, offset),
+            View::Shelf(shelf) => {
+                let shelf = read(&shelf);
+                if shelf.payloads() == Payloads::Keep {
+                    return shelf.list(ask, order, offset);
+                }
+                shelf.page(ask, order, offset)
+            }
+        };
+        Ok(Listing { memories: self.store.fetch(ask.owner, ask.kind, &page.ids)?, total: page.total })
     }
 
     fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) -> Result<(), IndexError> {
@@ -96,11 +134,13 @@ impl Index for LanceIndex {
     }
 
     fn upkeep(&self) -> Result<Upkeep, IndexError> {
+        self.views.rest(&self.store);
         self.store.upkeep()
     }
 
     fn info(&self) -> Result<IndexInfo, IndexError> {
-        let (rows, pending) = self.store.counts()?;
+        let (mut rows, pending) = self.store.counts()?;
+        rows.retain(|(_, count)| *count > 0);
         let (versions, fragments, allocated_bytes, live_bytes) = self.store.measure();
         Ok(IndexInfo {
             rows,
@@ -110,8 +150,13 @@ impl Index for LanceIndex {
             fragments,
             allocated_bytes,
             live_bytes,
-            view_bytes: self.store.directory_bytes() as u64,
+            view_bytes: self.views.bytes() as u64,
             view_bytes_max: self.options.view_bytes_max as u64,
         })
     }
+}
+
+fn read(shelf: &RwLock<Shelf>) -> RwLockReadGuard<'_, Shelf> {
+    // A panic while a row was added has left the rows before it whole.
+    shelf.read().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,6 +7,7 @@
 //! plus what one round of upkeep has yet to reclaim.
 //!
 //! - `store`: memtable, directory, commits, reclaim: the durable half
+//! - `views`, `stream`: owners in memory, and those that are too large for it
 //! - `table`, `rows`: the only calls to Lance, and the columns
 //! - `compact`, `sweep`: what to merge (pure), what to delete
 //! - `room`, `error`: where Lance runs, and what its failures mean
@@ -20,8 +21,10 @@ mod index;
 mod room;
 mod rows;
 mod store;
+mod stream;
 mod sweep;
 mod table;
+mod views;
 
 pub use compact::{Piece, choose};
 pub use environment::{Variable, environment};

@@ -119,7 +119,8 @@ impl Store {
         let path = dir.join("memories.lance");
         std::fs::create_dir_all(dir).map_err(|error| failed("make the index's directory", error))?;
         sweep::empty(&dir.join("tmp"))?;
-        std::fs::create_dir_all(dir.join("tmp")).map_err(|error| failed("make the index's scratch directory", error))?;
+        std::fs::create_dir_all(dir.join("tmp"))
+            .map_err(|error| failed("make the index's scratch directory", error))?;
         let schema = rows::schema(dimension)?;
         let table = Arc::new(Table::new(path.clone(), Arc::clone(&schema)));
         let room = Room::new()?;
@@ -234,10 +235,8 @@ impl Store {
         puts.sort_by(|(a, left), (b, right)| {
             (a.owner, a.kind, &left.memory.id).cmp(&(b.owner, b.kind, &right.memory.id))
         });
-        let batches = puts
-            .chunks(CHUNK_ROWS)
-            .map(|chunk| rows::encode(chunk, &self.schema))
-            .collect::<Result<Vec<_>, _>>()?;
+        let batches =
+            puts.chunks(CHUNK_ROWS).map(|chunk| rows::encode(chunk, &self.schema)).collect::<Result<Vec<_>, _>>()?;
         let entries: Vec<Entry> = puts.iter().map(|(entry, _)| *entry).collect();
         let removed: Vec<Address> = replaced.iter().map(|(_, address)| *address).collect();
         writer.dirty = true;
@@ -251,7 +250,10 @@ impl Store {
         self.reach("lance.appended")?;
         self.commit(writer, at, fresh, deletions, |directory, addresses| {
             directory.remove(&replaced.iter().map(|(entry, _)| *entry).collect::<Vec<_>>());
-            entries.iter().zip(addresses).fold(true, |fine, (entry, address)| directory.insert(*entry, *address) && fine)
+            entries
+                .iter()
+                .zip(addresses)
+                .fold(true, |fine, (entry, address)| directory.insert(*entry, *address) && fine)
         })
     }
 
@@ -358,7 +360,8 @@ impl Store {
             }
             Arc::clone(&state.snapshot)
         };
-        let directory = self.run(writer, "read the index's directory", async move { table::directory(&snapshot).await })?;
+        let directory =
+            self.run(writer, "read the index's directory", async move { table::directory(&snapshot).await })?;
         self.state().directory = Some(directory);
         Ok(())
     }
@@ -400,18 +403,30 @@ impl Store {
         })
     }
 
-    /// Reads an owner's rows on disk, batch by batch, through `convert` (which runs inside the room).
+    /// Returns how many rows of an owner are on disk, as far as that is known.
+    pub(crate) fn n_rows_of(&self, owner: u64) -> usize {
+        self.state().directory.as_ref().map_or(0, |directory| directory.owner_rows(owner).len())
+    }
+
+    /// Reads an owner's rows on disk into `into`, batch by batch, inside the room; ends early when `take` says so.
     pub(crate) fn read_owner<T: Send + 'static>(
         &self,
         rows: &OwnerRows,
-        columns: &'static [&'static str],
-        convert: impl Fn(&mut T, RecordBatch) -> Result<(), IndexError> + Send + Sync + 'static,
+        columns: &[&str],
         mut into: T,
+        take: impl Fn(&mut T, &RecordBatch) -> Result<(), IndexError> + Send + Sync + 'static,
     ) -> Result<T, IndexError> {
         let (snapshot, ranges) = (Arc::clone(&rows.snapshot), rows.ranges.clone());
+        // A generation without vectors has no such column.
+        let columns: Vec<String> = columns
+            .iter()
+            .filter(|name| self.schema.field_with_name(name).is_ok())
+            .map(|name| (*name).to_owned())
+            .collect();
         let task = async move {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             for (fragment, ranges) in ranges {
-                table::read(&snapshot, fragment, columns, Some(ranges), &mut |batch| convert(&mut into, batch)).await?;
+                table::read(&snapshot, fragment, &columns, Some(ranges), &mut |batch| take(&mut into, &batch)).await?;
             }
             Ok(into)
         };
@@ -534,6 +549,7 @@ impl Store {
     }
 
     /// Returns the bytes of memory that the directory takes.
+    #[expect(dead_code)]
     pub(crate) fn directory_bytes(&self) -> usize {
         self.state().directory.as_ref().map_or(0, Directory::bytes)
     }

@@ -6,7 +6,7 @@
 //! manifest appears.
 
 use crate::directory::{Address, ByFingerprint, Directory};
-use crate::error::{corrupt, failed};
+use crate::error::{corrupt, cut_short, failed, unreadable};
 use crate::rows;
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -68,7 +68,7 @@ impl Table {
             .with_session(Arc::clone(&self.session))
             .load()
             .await
-            .map_err(|error| failed("open the index's table", error))?;
+            .map_err(|error| unreadable("open the index's table", error))?;
         let found = arrow_schema::Schema::from(dataset.schema());
         let same = found.fields().len() == self.schema.fields().len()
             && found.fields().iter().zip(self.schema.fields()).all(|(found, wanted)| {
@@ -78,7 +78,9 @@ impl Table {
             return Err(corrupt("the index's table has other columns than this version writes"));
         }
         for fragment in dataset.fragments().iter() {
-            self.check_files(fragment)?;
+            if let Some(file) = self.short_file(fragment)? {
+                return Err(corrupt(format!("the index's file {file} has not the length it was written with")));
+            }
         }
         Ok(Arc::new(dataset))
     }
@@ -131,8 +133,8 @@ impl Table {
             Box::new(RecordBatchIterator::new(batches, Arc::clone(&self.schema)));
         let transaction =
             Box::pin(InsertBuilder::new(Arc::clone(at)).with_params(&params).execute_uncommitted_stream(reader))
-            .await
-            .map_err(|error| failed("write rows to the index", error))?;
+                .await
+                .map_err(|error| failed("write rows to the index", error))?;
         let Operation::Append { fragments } = transaction.operation else {
             return Err(IndexError::new(
                 evermark_core::error::ErrorKind::Internal,
@@ -140,7 +142,9 @@ impl Table {
             ));
         };
         for fragment in &fragments {
-            self.check_files(fragment)?;
+            if let Some(file) = self.short_file(fragment)? {
+                return Err(cut_short(&file));
+            }
             for file in &fragment.files {
                 sync_file(&self.path.join("data").join(&file.path))?;
             }
@@ -180,14 +184,12 @@ impl Table {
     /// Reads a deletion file back: nothing in the manifest tells its length, and a lost tail would raise the dead.
     async fn check_deletions(&self, at: &Snapshot, fragment: &Fragment) -> Result<(), IndexError> {
         let Some(file) = &fragment.deletion_file else { return Ok(()) };
-        let read = FileFragment::new(Arc::clone(at), fragment.clone())
-            .get_deletion_vector()
-            .await
-            .map_err(|error| failed("read back which rows of the index are removed", error))?;
-        if file.num_deleted_rows != read.map(|vector| vector.len()) {
-            return Err(corrupt("a deletion file of the index does not hold what was written to it"));
+        let name = relative_deletion_file_path(fragment.id, file);
+        let read = FileFragment::new(Arc::clone(at), fragment.clone()).get_deletion_vector().await;
+        if !read.is_ok_and(|read| file.num_deleted_rows == read.map(|vector| vector.len())) {
+            return Err(cut_short(&name));
         }
-        sync_file(&self.path.join(relative_deletion_file_path(fragment.id, file)))
+        sync_file(&self.path.join(name))
     }
 
     /// Makes new files and deletions the next version: all of it, or nothing.
@@ -221,20 +223,23 @@ impl Table {
         Ok(Arc::new(dataset))
     }
 
-    /// Compares what a fragment's files weigh with what their writer believes.
-    fn check_files(&self, fragment: &Fragment) -> Result<(), IndexError> {
+    /// Returns a file of the fragment that does not weigh what its writer believes, if there is one.
+    fn short_file(&self, fragment: &Fragment) -> Result<Option<String>, IndexError> {
         for file in &fragment.files {
             let path = self.path.join("data").join(&file.path);
             let found = std::fs::metadata(&path).map_err(|error| failed("find a data file of the index", error))?.len();
             if file.file_size_bytes.get().is_some_and(|wanted| wanted.get() != found) {
-                return Err(corrupt(format!("the data file {} of the index is {found} bytes long, which is not what was written", file.path)));
+                return Ok(Some(format!("data/{}", file.path)));
             }
         }
         if let Some(file) = &fragment.deletion_file {
-            std::fs::metadata(self.path.join(relative_deletion_file_path(fragment.id, file)))
-                .map_err(|error| failed("find a deletion file of the index", error))?;
+            let name = relative_deletion_file_path(fragment.id, file);
+            let found = std::fs::metadata(self.path.join(&name));
+            if found.map_err(|error| failed("find a deletion file of the index", error))?.len() == 0 {
+                return Ok(Some(name));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Syncs the manifest that made `at` the newest version, and the directory that names it.
@@ -256,7 +261,12 @@ pub(crate) struct Deletions {
 }
 
 fn params() -> WriteParams {
-    WriteParams { max_rows_per_file: FILE_ROWS_MAX, skip_auto_cleanup: true, auto_cleanup: None, ..WriteParams::default() }
+    WriteParams {
+        max_rows_per_file: FILE_ROWS_MAX,
+        skip_auto_cleanup: true,
+        auto_cleanup: None,
+        ..WriteParams::default()
+    }
 }
 
 fn fragment(at: &Snapshot, id: u64) -> Result<FileFragment, IndexError> {
@@ -275,16 +285,16 @@ pub(crate) async fn read(
 ) -> Result<(), IndexError> {
     let doing = "read rows of the index";
     let fragment = fragment(at, id)?;
-    let projection = at.schema().project(columns).map_err(|error| failed(doing, error))?;
+    let projection = at.schema().project(columns).map_err(|error| unreadable(doing, error))?;
     let config = FragReadConfig::default().with_row_address(true);
-    let reader = fragment.open(&projection, config).await.map_err(|error| failed(doing, error))?;
+    let reader = fragment.open(&projection, config).await.map_err(|error| unreadable(doing, error))?;
     let stream = match ranges {
         Some(ranges) => reader.read_ranges(ranges.into(), BATCH_ROWS).await,
         None => reader.read_all(BATCH_ROWS).await,
     };
-    let mut batches = stream.map_err(|error| failed(doing, error))?.buffered(2);
+    let mut batches = stream.map_err(|error| unreadable(doing, error))?.buffered(2);
     while let Some(batch) = batches.next().await {
-        visit(batch.map_err(|error| failed(doing, error))?)?;
+        visit(batch.map_err(|error| unreadable(doing, error))?)?;
     }
     Ok(())
 }

@@ -1,0 +1,14 @@
+//! Everything this crate promises, on real directories. One binary: linking Lance is the slow part.
+
+#![expect(clippy::disallowed_methods, reason = "tests write damage into files and start processes of themselves")]
+
+mod contract;
+mod crash;
+mod damage;
+mod errors;
+mod plan;
+mod process;
+mod store;
+mod support;
+mod upkeep;
+mod views;
