@@ -432,6 +432,10 @@ impl Inner {
             Ok(file) => {
                 let references = self.references_of(&claim.path);
                 let reading = markdown::read_file(&claim.path, &file.bytes, &self.settings.timezone, &references);
+                if file.bytes.trim_ascii().is_empty() {
+                    // Emptied on purpose or by accident: the second look tells.
+                    return Ok(Found::File(file.stamp, file.digest, FileReading::default()));
+                }
                 // Nothing could be used, and the file as a whole is to blame.
                 let whole = reading.findings.iter().find(|finding| finding.entry.is_none());
                 match whole.filter(|_| reading.memories.is_empty()) {

@@ -3,7 +3,7 @@
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::status::{FileProblem, ProgressMark, SyncReport};
-use crate::tasks::Tick;
+use crate::tasks::{Bell, Tick};
 use evermark_core::markdown::{FileKind, place};
 use evermark_core::reconcile::{self, Confirmed, Decision, Guard, Known, Policy, RootIdentity, Seen};
 use std::collections::{BTreeSet, HashMap};
@@ -273,7 +273,8 @@ impl Inner {
             let wait = wait.max(second_looks);
             let Some(wait_us) = wait.filter(|_| rounds < 4) else { break };
             // Files being written and files being missed are looked at again as soon as that means something.
-            self.tasks.reconcile.wait(Duration::from_micros(u64::try_from(wait_us).unwrap_or(0)) + Duration::from_millis(2));
+            // A bell of its own: nothing cuts this short.
+            Bell::default().wait(Duration::from_micros(u64::try_from(wait_us).unwrap_or(0)) + Duration::from_millis(2));
         }
         let mut sweeps = self.reconciling.lock().expect(POISON);
         sweeps.allowed = false;

@@ -18,7 +18,8 @@ use evermark_core::markdown::EntryDraft;
 use evermark_core::markdown::inbox::{self, Batch, Mode};
 use evermark_core::markdown::segment::{self, SegmentPlan, memcell_id};
 use evermark_core::markdown::{inbox_path, path_for, segment_path};
-use evermark_core::memory::{Body, Digest32, Message};
+use evermark_core::memory::{Body, Digest32, Memory, Message};
+use evermark_core::reconcile::Seen;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use std::collections::HashSet;
@@ -152,6 +153,7 @@ impl Inner {
             sent.into_iter().enumerate().map(|(position, message)| named(session, position, message)).collect();
         let ids: Vec<String> = messages.iter().flat_map(|message| [message.id.clone(), twin_id(message)]).collect();
         let extracted = self.ledger().known_messages(&session.scope, &session.id, &ids)?;
+        let unrecorded = self.unrecorded_today(session, &messages)?;
         let mut fresh = Vec::new();
         for mut message in messages {
             let digest = content_digest(&message);
@@ -163,8 +165,9 @@ impl Inner {
                     None => break,
                 }
             }
-            if extracted.contains(&message.id) && !open.contains_key(&message.id) {
-                if self.is_written_down(session, &message)? {
+            let written = unrecorded.iter().any(|memory| says(memory, session, &message));
+            if (written || extracted.contains(&message.id)) && !open.contains_key(&message.id) {
+                if written || self.is_written_down(session, &message)? {
                     continue;
                 }
                 message.id = twin_id(&message);
@@ -180,20 +183,31 @@ impl Inner {
 
     /// Tells whether an extracted message with this id says the same.
     fn is_written_down(&self, session: &Session, message: &Message) -> Result<bool, Error> {
-        let text = message.text();
-        let text = text.trim();
         for path in self.ledger().files_of_message(&session.scope, &session.id, &message.id)? {
             let Ok(Some((_, reading))) = self.read_memories(&path) else { continue };
-            let same = reading.memories.iter().any(|memory| {
-                memory.session_id.as_deref() == Some(&session.id)
-                    && memory.message_ids.contains(&message.id)
-                    && matches!(&memory.body, Body::Episode { content, .. } if content.contains(text))
-            });
-            if same {
+            if reading.memories.iter().any(|memory| says(memory, session, message)) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Returns the episodes of today's files that the ledger has not recorded yet: what they hold it cannot know.
+    fn unrecorded_today(&self, session: &Session, messages: &[Message]) -> Result<Vec<Memory>, Error> {
+        let mut episodes = Vec::new();
+        for owner in extract::owners(messages) {
+            let path = path_for(&Owner::user(session.scope.clone(), owner), Kind::Episode, self.today())?;
+            let known = self.ledger().file(&path)?.map(|row| row.known.stamp);
+            match self.vault.look(&path) {
+                Seen::Present(stamp) if known != Some(stamp) => {
+                    if let Ok(Some((_, reading))) = self.read_memories(&path) {
+                        episodes.extend(reading.memories);
+                    }
+                }
+                Seen::Present(_) | Seen::Absent { .. } | Seen::Unknown => {}
+            }
+        }
+        Ok(episodes)
     }
 
     /// Refuses what would exceed the inbox's bounds.
@@ -469,6 +483,13 @@ impl Inner {
             .to_zoned(self.settings.timezone.clone())
             .date()
     }
+}
+
+/// Tells whether an episode holds a message: its id, and what it says.
+fn says(memory: &Memory, session: &Session, message: &Message) -> bool {
+    memory.session_id.as_deref() == Some(&session.id)
+        && memory.message_ids.contains(&message.id)
+        && matches!(&memory.body, Body::Episode { content, .. } if content.contains(message.text().trim()))
 }
 
 fn named(session: &Session, position: usize, message: NewMessage) -> Message {

@@ -189,19 +189,18 @@ fn an_everos_root_lists_the_same_memories() {
         let request = &one["request"];
         let wire = request["memory_type"].as_str().expect("a type");
         let kind = Kind::from_name(wire).expect("the wire's names are ours");
-        let mut ours = BTreeSet::new();
-        let mut total = 0;
-        for page in 1.. {
-            let answer = engine
-                .get(GetRequest { owner: owner(request), kind, page, page_size: 100, descending: true, filters: None })
-                .expect("listed");
-            total = answer.total;
-            if answer.memories.is_empty() {
-                break;
-            }
-            ours.extend(answer.memories.into_iter().map(|memory| memory.id));
-        }
-        assert_eq!(ours.len(), total);
+        let number = |key: &str, default: u64| usize::try_from(request[key].as_u64().unwrap_or(default)).expect("small");
+        let answer = engine
+            .get(GetRequest {
+                owner: owner(request),
+                kind,
+                page: number("page", 1),
+                page_size: number("page_size", 20),
+                descending: request["sort_order"].as_str() != Some("asc"),
+                filters: request.get("filters").filter(|filters| !filters.is_null()).cloned(),
+            })
+            .expect("listed");
+        let ours: BTreeSet<String> = answer.memories.into_iter().map(|memory| memory.id).collect();
         let list = match kind {
             Kind::Episode => "episodes",
             Kind::Profile => "profiles",
@@ -210,12 +209,13 @@ fn an_everos_root_lists_the_same_memories() {
         };
         let Some(theirs) = one["response"]["data"][list].as_array() else {
             // EverOS answers 500 here: a merged episode has no session.
-            assert_eq!((request["user_id"].as_str(), total), (Some("lin"), 1));
+            assert_eq!((request["user_id"].as_str(), answer.total), (Some("lin"), 1));
             continue;
         };
         let theirs: BTreeSet<String> =
             theirs.iter().map(|item| item["id"].as_str().expect("an id").to_owned()).collect();
         assert_eq!(ours, theirs, "{request}");
+        assert_eq!(Some(answer.total as u64), one["response"]["data"]["total_count"].as_u64(), "{request}");
         compared += 1;
     }
     assert_eq!(compared, 20);
@@ -229,7 +229,8 @@ fn vector_and_hybrid_searches_find_what_everos_found() {
     kit.provider = Some(Provider::OpenAi(Box::new(OpenAi::new(stub.base_url(), "stub-hash-1024", 1024))));
     let engine = kit.open();
     let report = engine.quiesce().expect("synced");
-    assert!(report.texts_embedded > 1000);
+    // Each distinct text once: the five of the team chat share episodes and facts.
+    assert!(report.texts_embedded > 400, "{}", report.texts_embedded);
     let searches = json(&fixtures.join(format!("{NAME}.searches.json")));
     let (agreed, others) = agreement(&engine, &searches["vector"]);
     assert_eq!(others, Vec::<String>::new(), "{agreed} agree");
@@ -240,8 +241,6 @@ fn vector_and_hybrid_searches_find_what_everos_found() {
     engine.close().expect("closed");
     drop(engine);
     std::fs::remove_dir_all(kit.path(".index/evermark")).expect("removed");
-    let provider = kit.provider.clone();
-    kit.provider = provider;
     let engine = kit.open();
     engine.quiesce().expect("synced");
     assert_eq!(agreement(&engine, &searches["vector"]).1, Vec::<String>::new());

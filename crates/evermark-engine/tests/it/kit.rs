@@ -18,14 +18,12 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Time that moves when told, and points that fail when armed.
 pub(crate) struct TestWorld {
     real: RealWorld,
-    skew_us: AtomicI64,
     /// Point → how many more times it is passed before it fails, once.
     armed: Mutex<HashMap<&'static str, usize>>,
     /// Every point passed, in order.
@@ -36,15 +34,9 @@ impl TestWorld {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             real: RealWorld::new(),
-            skew_us: AtomicI64::new(0),
             armed: Mutex::default(),
             passed: Mutex::default(),
         })
-    }
-
-    /// Lets time pass without waiting for it.
-    pub(crate) fn advance(&self, by: Duration) {
-        self.skew_us.fetch_add(i64::try_from(by.as_micros()).expect("short"), Ordering::SeqCst);
     }
 
     /// Makes a point fail when it is passed for the `nth` time from now, counting from 1.
@@ -63,11 +55,11 @@ impl TestWorld {
 
 impl World for TestWorld {
     fn now_us(&self) -> i64 {
-        self.real.now_us() + self.skew_us.load(Ordering::SeqCst)
+        self.real.now_us()
     }
 
     fn monotonic(&self) -> Duration {
-        self.real.monotonic() + Duration::from_micros(self.skew_us.load(Ordering::SeqCst).unsigned_abs())
+        self.real.monotonic()
     }
 
     fn random(&self) -> [u8; 16] {

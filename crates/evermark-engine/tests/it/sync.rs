@@ -99,7 +99,8 @@ fn a_file_that_vanishes_and_returns_with_its_old_time_is_indexed_again() {
 #[test]
 fn losing_most_files_at_once_stops_and_asks() {
     let (kit, engine) = kit_with(12);
-    fs::rename(kit.path("default_app"), kit.path("gone")).expect("moved");
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    fs::rename(kit.path("default_app"), elsewhere.path().join("gone")).expect("moved");
     let report = engine.quiesce().expect("synced");
     assert!(report.held.is_some_and(|reason| reason.contains("12 of 12")));
     assert_eq!(search(&engine, "user3", "heron").episodes.len(), 1, "memories stay until somebody decides");
@@ -107,7 +108,7 @@ fn losing_most_files_at_once_stops_and_asks() {
     assert_eq!(status.verdict, Verdict::Failing);
     assert!(status.reasons.iter().any(|reason| reason.code == "mass_delete_held"));
 
-    fs::rename(kit.path("gone"), kit.path("default_app")).expect("moved back");
+    fs::rename(elsewhere.path().join("gone"), kit.path("default_app")).expect("moved back");
     assert_eq!(engine.quiesce().expect("synced").held, None);
     assert_eq!(engine.status().expect("status").verdict, Verdict::Ok);
 

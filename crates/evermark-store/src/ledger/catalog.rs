@@ -297,6 +297,19 @@ impl Ledger {
         look().map_err(self.on("look up messages"))
     }
 
+    /// Returns the files in which a message is written down, in path order.
+    pub fn files_of_message(&self, scope: &Scope, session: &str, id: &str) -> Result<Vec<String>> {
+        let sql = "SELECT path FROM sessions JOIN messages USING (session_id) JOIN files USING (file_id)
+                   WHERE app = ?1 AND project = ?2 AND session = ?3 AND message_id = ?4 ORDER BY path";
+        self.lock()
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                let params = params![scope.app, scope.project, session, id];
+                statement.query_map(params, |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+            })
+            .map_err(self.on("look up a message"))
+    }
+
     /// Counts files and entries.
     pub fn counts(&self) -> Result<Counts> {
         self.transaction("count", |transaction| {
