@@ -58,10 +58,7 @@ impl DailyFile {
     pub fn open(existing: Option<&str>, owner: &Owner, kind: Kind, day: Date) -> Self {
         let mut file = Self::parse(existing.unwrap_or_default());
         if !file.header.is_present() && file.header.fault().is_none() {
-            let newline = file.header.newline().as_str();
             file.header.become_fresh(daily_fields(owner, kind, day));
-            // Text that stood at the head stays on lines of its own.
-            debug_assert!(file.header.render().ends_with(newline));
         }
         file
     }
@@ -90,7 +87,8 @@ impl DailyFile {
 
     /// Returns the whole entries in the order they stand; of entries with equal ids the first.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.scan.slots.iter().map(|slot| self.view(slot))
+        let view = self.view();
+        self.scan.slots.iter().map(view)
     }
 
     /// Returns the ids of [`Self::entries`].
@@ -99,45 +97,20 @@ impl DailyFile {
     }
 
     pub fn entry(&self, id: &str) -> Option<Entry<'_>> {
-        self.slot(id).map(|slot| self.view(slot))
+        self.slot(id).map(self.view())
     }
 
     fn slot(&self, id: &str) -> Option<&entry::Slot> {
         self.scan.slots.iter().find(|slot| &self.body[slot.id.clone()] == id)
     }
 
-    fn view(&self, slot: &entry::Slot) -> Entry<'_> {
-        let lead = self.header.render().len();
-        Entry::read(
-            &self.body[slot.id.clone()],
-            self.header_lines() + slot.line + 1,
-            lead + slot.span.start..lead + slot.span.end,
-            &self.body[slot.inner.clone()],
-        )
-    }
-
-    fn header_lines(&self) -> usize {
-        entry::newlines(self.header.render())
+    fn view<'a>(&'a self) -> impl Fn(&entry::Slot) -> Entry<'a> {
+        entry::viewer(self.header.render(), &self.body)
     }
 
     /// Returns what is wrong with the file's front matter and markers.
     pub fn findings(&self, path: &str) -> Vec<Finding> {
-        let header = self.header.fault().map(|fault| Finding {
-            path: path.to_owned(),
-            entry: None,
-            line: Some(fault.line),
-            code: fault.code,
-            message: fault.message.clone(),
-        });
-        let before = self.header_lines();
-        let flaws = self.scan.flaws.iter().map(|flaw| Finding {
-            path: path.to_owned(),
-            entry: flaw.entry.clone(),
-            line: Some(before + flaw.line + 1),
-            code: flaw.code,
-            message: flaw.message.clone(),
-        });
-        header.into_iter().chain(flaws).collect()
+        findings(path, &self.header, &self.scan)
     }
 
     /// Returns the sequence number the next entry gets: one more than `entry_count` says and than any id shows.
@@ -238,7 +211,7 @@ impl DailyFile {
         edit: impl FnOnce(&Entry<'_>, &'static str) -> (Range<usize>, String),
     ) -> Result<(), EditError> {
         let slot = self.slot(id).ok_or_else(|| EditError::NoEntry(id.to_owned()))?;
-        let (range, text) = edit(&self.view(slot), self.newline().as_str());
+        let (range, text) = edit(&self.view()(slot), self.newline().as_str());
         let start = slot.inner.start;
         self.splice(start + range.start..start + range.end, &text);
         Ok(())
@@ -261,6 +234,26 @@ impl DailyFile {
         self.body.replace_range(span, text);
         *self = Self::parse(&self.render());
     }
+}
+
+/// Returns the findings about a file whose body was scanned.
+pub(super) fn findings(path: &str, header: &FrontMatter, scan: &Scan) -> Vec<Finding> {
+    let fault = header.fault().map(|fault| Finding {
+        path: path.to_owned(),
+        entry: None,
+        line: Some(fault.line),
+        code: fault.code,
+        message: fault.message.clone(),
+    });
+    let before = entry::newlines(header.render());
+    let flaws = scan.flaws.iter().map(|flaw| Finding {
+        path: path.to_owned(),
+        entry: flaw.entry.clone(),
+        line: Some(before + flaw.line + 1),
+        code: flaw.code,
+        message: flaw.message.clone(),
+    });
+    fault.into_iter().chain(flaws).collect()
 }
 
 /// Returns the front matter of a new daily file. Source: contract §C.3.

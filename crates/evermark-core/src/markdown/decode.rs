@@ -1,11 +1,12 @@
 //! Bytes into text, with what is not text marked: the parts of a file around a damaged one stay usable.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Text, and where it stands for bytes that are none.
 #[derive(Debug)]
-pub(super) struct Decoded {
-    pub(super) text: String,
+pub(super) struct Decoded<'a> {
+    pub(super) text: Cow<'a, str>,
     /// Ascending, apart from each other.
     damages: Vec<Damage>,
 }
@@ -28,12 +29,12 @@ impl Damage {
     }
 }
 
-impl Decoded {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+impl<'a> Decoded<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
         if let Ok(text) = std::str::from_utf8(bytes)
             && !bytes.contains(&0)
         {
-            return Self { text: text.to_owned(), damages: Vec::new() };
+            return Self { text: Cow::Borrowed(text), damages: Vec::new() };
         }
         let mut text = String::with_capacity(bytes.len());
         let mut damages: Vec<Damage> = Vec::new();
@@ -53,7 +54,7 @@ impl Decoded {
                 mark(start..text.len(), "not_utf8");
             }
         }
-        Self { text, damages }
+        Self { text: Cow::Owned(text), damages }
     }
 
     /// Returns the first damage within `span`.

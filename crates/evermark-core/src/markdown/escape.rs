@@ -43,7 +43,7 @@ pub(super) fn unsection(raw: &str) -> String {
     if raw.is_empty() {
         return String::new();
     }
-    let plain = !raw.contains('\\') && !raw.contains("&#");
+    let plain = !raw.bytes().any(|byte| matches!(byte, b'\\' | b'&'));
     if plain && !raw.contains('\r') {
         return raw.to_owned();
     }
@@ -169,7 +169,7 @@ fn chars(text: &str, one_line: bool) -> Cow<'_, str> {
 
 /// Inverse of [`chars`].
 fn unchars(text: &str) -> Cow<'_, str> {
-    if !text.contains("&#") && !text.contains("<!-- \\") {
+    if !text.bytes().any(|byte| matches!(byte, b'&' | b'<')) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
@@ -180,7 +180,7 @@ fn unchars(text: &str) -> Cow<'_, str> {
         {
             let backslashes = trailing_backslashes(&out);
             out.truncate(out.len() - backslashes.div_ceil(2));
-            if backslashes % 2 == 0 {
+            if backslashes.is_multiple_of(2) {
                 out.push(raw);
             } else {
                 out.push_str(code);

@@ -1,12 +1,11 @@
 //! A file's bytes into memories and findings, for every kind of file.
 
-use super::daily::DailyFile;
 use super::decode::{Damage, Decoded};
 use super::draft::parse_list;
-use super::entry::Entry;
+use super::entry::{self, Entry};
 use super::front_matter::FrontMatter;
 use super::place::{FileKind, Place, place};
-use super::{Finding, time};
+use super::{Finding, daily, time};
 use crate::id::{Kind, Owner, Track};
 use crate::memory::{Body, Memory};
 use jiff::tz::TimeZone;
@@ -84,7 +83,7 @@ impl Reading<'_> {
         self.out
     }
 
-    fn tell_damage(&mut self, entry: Option<&str>, decoded: &Decoded, damage: &Damage) {
+    fn tell_damage(&mut self, entry: Option<&str>, decoded: &Decoded<'_>, damage: &Damage) {
         self.tell(entry, Some(decoded.line(damage.span.start)), damage.code, damage.message());
     }
 
@@ -119,18 +118,20 @@ impl Reading<'_> {
         Some(owner)
     }
 
-    fn daily(&mut self, kind: Kind, owner: Owner, decoded: &Decoded, zone: &TimeZone) {
-        let file = DailyFile::parse(&decoded.text);
-        for finding in file.findings(self.path) {
+    fn daily(&mut self, kind: Kind, owner: Owner, decoded: &Decoded<'_>, zone: &TimeZone) {
+        // As `DailyFile::parse`, without a copy of the text.
+        let (header, start) = FrontMatter::split(&decoded.text);
+        let body = &decoded.text[start..];
+        let scan = entry::scan(body);
+        for finding in daily::findings(self.path, &header, &scan) {
             self.tell(finding.entry.as_deref(), finding.line, finding.code, finding.message);
         }
-        let header = file.front_matter();
-        self.out.entry_count = file.entry_count();
-        let Some(owner) = self.identify(header, owner, &format!("{kind}_daily"), false) else { return };
-        let deprecated = self.deprecated(header);
-        let mut spans = Vec::with_capacity(file.entry_count());
-        self.out.memories.reserve(file.entry_count());
-        for entry in file.entries() {
+        self.out.entry_count = scan.slots.len();
+        let Some(owner) = self.identify(&header, owner, &format!("{kind}_daily"), false) else { return };
+        let deprecated = self.deprecated(&header);
+        let mut spans = Vec::with_capacity(scan.slots.len());
+        self.out.memories.reserve(scan.slots.len());
+        for entry in scan.slots.iter().map(entry::viewer(header.render(), body)) {
             spans.push(entry.span.clone());
             if let Some(damage) = decoded.damage(entry.span.clone()) {
                 self.tell_damage(Some(entry.id), decoded, damage);
@@ -280,7 +281,7 @@ impl Reading<'_> {
     }
 
     /// Reads a kind that fills its file.
-    fn whole(&mut self, kind: Kind, owner: Owner, decoded: &Decoded, references: &[(String, String)]) {
+    fn whole(&mut self, kind: Kind, owner: Owner, decoded: &Decoded<'_>, references: &[(String, String)]) {
         if let Some(damage) = decoded.damage(0..decoded.text.len()) {
             return self.tell_damage(None, decoded, damage);
         }
