@@ -8,4 +8,5 @@ mod ledger;
 mod processes;
 mod scan;
 mod vault;
+mod watch;
 mod world;
