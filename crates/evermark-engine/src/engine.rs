@@ -80,6 +80,8 @@ pub(crate) struct Inner {
     pub(crate) shrunk: Mutex<HashMap<String, Digest32>>,
     /// The index may hold rows that no file has.
     pub(crate) strays_possible: AtomicBool,
+    /// The live generation is damaged.
+    pub(crate) rebuild_wanted: AtomicBool,
     /// Commits when upkeep was last done.
     pub(crate) upkept_at: AtomicU64,
 }
@@ -146,12 +148,12 @@ impl Engine {
 
     pub fn search(&self, request: SearchRequest) -> Result<SearchAnswer, Error> {
         self.inner.open_for_verbs()?;
-        self.inner.search(&request)
+        self.inner.noticing_damage(self.inner.search(&request))
     }
 
     pub fn get(&self, request: GetRequest) -> Result<GetAnswer, Error> {
         self.inner.open_for_verbs()?;
-        self.inner.get(&request)
+        self.inner.noticing_damage(self.inner.get(&request))
     }
 
     pub fn status(&self) -> Result<Status, Error> {
@@ -165,7 +167,11 @@ impl Engine {
         progress: &mut dyn FnMut(ProgressMark),
     ) -> Result<SyncReport, Error> {
         self.inner.open_for_verbs()?;
-        self.inner.sync(allow_mass_delete, progress)
+        let report = self.inner.sync(allow_mass_delete, progress)?;
+        if self.inner.needs_rebuild() {
+            self.inner.rebuild(progress)?;
+        }
+        Ok(report)
     }
 
     /// Compares index and Markdown, changing nothing.

@@ -35,7 +35,6 @@ const EMBED_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Unflushed {
     done: Vec<Applied>,
     rows: usize,
-    since: Option<Duration>,
     /// When the index was last flushed, on the monotonic clock.
     flushed_at: Duration,
     pub(crate) flushes: u64,
@@ -82,7 +81,7 @@ impl Inner {
             return self.rest(&mut unflushed);
         }
         self.reach("index.claimed")?;
-        self.apply(claims, &mut unflushed)?;
+        self.noticing_damage(self.apply(claims, &mut unflushed))?;
         if unflushed.rows >= self.settings.flush_rows_max {
             self.flush_held(&mut unflushed)?;
         }
@@ -121,6 +120,12 @@ pub(crate) struct Tally {
 }
 
 impl Unflushed {
+    /// Forgets rows that cannot be made durable; their jobs come back when their leases end.
+    pub(crate) fn abandon(&mut self) {
+        self.done.clear();
+        self.rows = 0;
+    }
+
     pub(crate) fn tally(&self) -> Tally {
         Tally {
             rows_upserted: self.rows_upserted,
@@ -256,7 +261,6 @@ impl Inner {
             let retry = retries.get(&position).cloned();
             self.finish(file, retry, &upserted, &live, unflushed)?;
         }
-        unflushed.since.get_or_insert(self.world.monotonic());
         self.reach("index.upserted")
     }
 
@@ -457,11 +461,10 @@ impl Inner {
             return Ok(());
         }
         let live = self.live();
-        live.index.flush()?;
+        self.noticing_damage(live.index.flush().map_err(Error::from))?;
         unflushed.flushed_at = self.world.monotonic();
         unflushed.flushes += 1;
         unflushed.rows = 0;
-        unflushed.since = None;
         self.reach("index.flushed")?;
         let ledger = self.ledger();
         let done = std::mem::take(&mut unflushed.done);

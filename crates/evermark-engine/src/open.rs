@@ -58,6 +58,7 @@ impl Inner {
             opened_at,
             closing: AtomicBool::new(false),
             strays_possible: AtomicBool::new(strays_possible),
+            rebuild_wanted: AtomicBool::new(false),
             upkept_at: AtomicU64::new(0),
             shrunk: Mutex::default(),
             world,
@@ -104,6 +105,10 @@ impl Inner {
             return Ok(());
         }
         let mut unflushed = self.indexing.lock().expect(POISON);
+        if self.ledger().still_there() && self.index_is_there() {
+            // Another thread was here first.
+            return Ok(());
+        }
         tracing::warn!("the index is gone from the disk: building it again from the Markdown");
         *unflushed = crate::indexer::Unflushed::default();
         self.layout.prepare()?;

@@ -20,6 +20,10 @@ impl Inner {
             return Err(Error::Busy("a rebuild is running already".into()));
         }
         let result = self.rebuild_alone(progress);
+        if result.is_err() {
+            // Half a generation is worth nothing; what was embedded for it is in the cache.
+            remove_other_generations(&self.layout, &self.live());
+        }
         self.rebuilding.store(false, Ordering::Release);
         result
     }
@@ -54,7 +58,11 @@ impl Inner {
         }
         // The short part, as the only writer: what was edited meanwhile is brought over, then the swap.
         let mut unflushed = self.indexing.lock().expect(POISON);
-        self.flush_held(&mut unflushed)?;
+        if let Err(error) = self.flush_held(&mut unflushed) {
+            // The old generation takes no more writes. What it did not get was not recorded either, so it counts as changed.
+            tracing::warn!(%error, "the old generation could not be completed");
+            unflushed.abandon();
+        }
         report.rows += self.bring_over(&next, &copied)?;
         let next = Arc::new(next);
         self.reach("rebuild.swap")?;
@@ -64,6 +72,7 @@ impl Inner {
         })?;
         self.layout.swing(self.world.as_ref(), next.generation)?;
         *self.live.write().expect(POISON) = Arc::clone(&next);
+        self.rebuild_wanted.store(false, Ordering::Release);
         drop(unflushed);
         remove_other_generations(&self.layout, &next);
         self.reconciling.lock().expect(POISON).ask();
