@@ -204,8 +204,7 @@ pub fn guard(known: u64, gone: u64, identity: RootIdentity, confirmed: Option<Co
         RootIdentity::Different => return Guard::Hold { reason: Hold::RootDifferent },
         RootIdentity::Same => {}
     }
-    let many =
-        gone >= policy.guard_files_min && gone.saturating_mul(100) >= known.saturating_mul(policy.guard_percent);
+    let many = gone >= policy.guard_files_min && gone.saturating_mul(100) >= known.saturating_mul(policy.guard_percent);
     match confirmed {
         _ if !many => Guard::Proceed { confirmation_used: false },
         Some(confirmed) if gone <= confirmed.files => Guard::Proceed { confirmation_used: true },

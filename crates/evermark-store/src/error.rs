@@ -135,13 +135,22 @@ pub enum What {
     /// Links are never followed below the root: the same file would have two names, or none of its own.
     SymbolicLink,
     /// A FIFO, a socket, a device or a folder where a file should be.
-    NotAFile { found: &'static str },
-    TooLarge { size: u64, limit: u64 },
+    NotAFile {
+        found: &'static str,
+    },
+    TooLarge {
+        size: u64,
+        limit: u64,
+    },
     /// The name is not UTF-8, or holds a control character.
     BadName,
     /// Another name in this folder differs in case or Unicode normalisation only: other file systems take both for one.
-    SameName { other: String },
-    TooDeep { limit: usize },
+    SameName {
+        other: String,
+    },
+    TooDeep {
+        limit: usize,
+    },
     /// Two edits met: this copy was put aside for a person to merge or delete.
     ConflictCopy,
 }

@@ -244,15 +244,7 @@ impl Ledger {
                          error = ?6, first_failed_at_us = coalesce(first_failed_at_us, ?7)
                      WHERE path = ?1 AND lease_token = ?2 AND fingerprint = ?3",
                 )?
-                .execute(params![
-                    claim.path,
-                    claim.token,
-                    claim.fingerprint,
-                    after(now_us, wait),
-                    class,
-                    error,
-                    now_us
-                ])
+                .execute(params![claim.path, claim.token, claim.fingerprint, after(now_us, wait), class, error, now_us])
         })
     }
 
@@ -300,7 +292,7 @@ impl Ledger {
     pub fn next_due(&self) -> Result<Option<Duration>> {
         let now_us = self.world().now_us();
         let far_us = after(now_us, AHEAD_MAX);
-        let next: Option<i64> = self.transaction("look ahead", |transaction| {
+        let next: Option<i64> = self.snapshot("look ahead", |transaction| {
             transaction
                 .prepare_cached(
                     "SELECT min(at) FROM (
@@ -315,7 +307,7 @@ impl Ledger {
     /// Returns how the queue is doing.
     pub fn job_stats(&self) -> Result<JobStats> {
         let now_us = self.world().now_us();
-        self.transaction("count jobs", |transaction| {
+        self.snapshot("count jobs", |transaction| {
             let mut stats = transaction
                 .prepare_cached(
                     "SELECT count(*) FILTER (WHERE parked = 0),
@@ -417,8 +409,7 @@ impl Ledger {
     }
 }
 
-const JOB_COLUMNS: &str =
-    "path, reason, enqueued_at_us, attempts, next_at_us, first_failed_at_us, error_class, error";
+const JOB_COLUMNS: &str = "path, reason, enqueued_at_us, attempts, next_at_us, first_failed_at_us, error_class, error";
 
 fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     Ok(JobRow {

@@ -164,11 +164,8 @@ impl Layout {
             return Ok((identity, Created::Existed));
         }
         let created = jiff::Timestamp::from_microsecond(world.now_us()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let file = IdentityFile {
-            format: FORMAT,
-            root_id: durable::random_hex(world, 16),
-            created_at: created.to_string(),
-        };
+        let file =
+            IdentityFile { format: FORMAT, root_id: durable::random_hex(world, 16), created_at: created.to_string() };
         let mut text = serde_json::to_string_pretty(&file).expect("three plain fields always serialise");
         text.push('\n');
         durable::create_dirs(&self.own_dir())?;

@@ -6,7 +6,7 @@
 use crate::durable;
 use crate::error::{At, Error, Result};
 use evermark_core::world::World;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -208,11 +208,29 @@ impl Ledger {
     pub(crate) fn transaction<T>(
         &self,
         doing: &'static str,
-        run: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+        run: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.run(doing, TransactionBehavior::Immediate, run)
+    }
+
+    /// Runs statements that see one state, and change nothing: works on a disk that is full or read-only.
+    pub(crate) fn snapshot<T>(
+        &self,
+        doing: &'static str,
+        run: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.run(doing, TransactionBehavior::Deferred, run)
+    }
+
+    fn run<T>(
+        &self,
+        doing: &'static str,
+        behavior: TransactionBehavior,
+        run: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let mut connection = self.lock();
         let all = || {
-            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let transaction = connection.transaction_with_behavior(behavior)?;
             let done = run(&transaction)?;
             transaction.commit()?;
             Ok(done)
@@ -236,7 +254,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()

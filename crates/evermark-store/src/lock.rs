@@ -108,10 +108,7 @@ impl RootLock {
         text.push(b'\n');
         // One write and then a cut: a reader sees the old text, the new text, or a mixture it cannot parse.
         let length = text.len() as u64;
-        self.file
-            .write_all_at(&text, 0)
-            .and_then(|()| self.file.set_len(length))
-            .at("write", &self.layout.lock_file())
+        self.file.write_all_at(&text, 0).and_then(|()| self.file.set_len(length)).at("write", &self.layout.lock_file())
     }
 }
 

@@ -155,11 +155,7 @@ impl Vault {
         self.folder_or(place, |dir, part| dir.make(part).and_then(|()| dir.enter(part)))
     }
 
-    fn folder_or(
-        &self,
-        place: &Place<'_>,
-        missing: impl Fn(&Dir, &OsStr) -> io::Result<Dir>,
-    ) -> Result<Dir> {
+    fn folder_or(&self, place: &Place<'_>, missing: impl Fn(&Dir, &OsStr) -> io::Result<Dir>) -> Result<Dir> {
         let mut dir = Dir::open(&self.root).at("open", &self.root)?;
         let mut end = 0;
         for part in place.folders() {

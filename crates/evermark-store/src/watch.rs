@@ -62,7 +62,9 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FileSystem(name) => write!(f, "{name} does not report changes made on other machines"),
-            Self::Limit => f.write_str("the system's limit of watched folders is reached (fs.inotify.max_user_watches)"),
+            Self::Limit => {
+                f.write_str("the system's limit of watched folders is reached (fs.inotify.max_user_watches)")
+            }
             Self::Stopped => f.write_str("the watcher stopped"),
             Self::Failed(why) => write!(f, "the watcher failed: {why}"),
         }
@@ -273,8 +275,7 @@ fn serve(shared: &Arc<Shared>, watcher: &mut Option<RecommendedWatcher>) -> Next
                     continue;
                 }
                 let is_dead = inner.state == WatchState::Degraded(Trouble::Stopped);
-                let (again, waited) =
-                    shared.asked.wait_timeout(inner, RETRY).unwrap_or_else(PoisonError::into_inner);
+                let (again, waited) = shared.asked.wait_timeout(inner, RETRY).unwrap_or_else(PoisonError::into_inner);
                 inner = again;
                 if waited.timed_out() {
                     drop(inner);

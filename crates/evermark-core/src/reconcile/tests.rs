@@ -98,7 +98,11 @@ fn every_file_is_read_again_once_a_day() {
 fn the_guard() {
     let check = |known, gone, identity, confirmed: Option<u64>, expected| {
         let confirmed = confirmed.map(|files| Confirmed { files });
-        assert_eq!(guard(known, gone, identity, confirmed, &Policy::default()), expected, "{known} {gone} {identity:?}");
+        assert_eq!(
+            guard(known, gone, identity, confirmed, &Policy::default()),
+            expected,
+            "{known} {gone} {identity:?}"
+        );
     };
     let proceed = Guard::Proceed { confirmation_used: false };
     let hold = |reason| Guard::Hold { reason };

@@ -165,7 +165,7 @@ impl Ledger {
 
     /// Returns what recording a file would change, without recording it.
     pub fn diff(&self, record: &FileRecord) -> Result<Changes> {
-        self.transaction("compare a file", |transaction| {
+        self.snapshot("compare a file", |transaction| {
             let before = match file_id(transaction, &record.path)? {
                 Some(file_id) => entries_of(transaction, file_id)?,
                 None => HashMap::new(),
@@ -249,7 +249,7 @@ impl Ledger {
 
     /// Returns the entries recorded for a file, in no order.
     pub fn entries(&self, path: &str) -> Result<Vec<Entry>> {
-        self.transaction("list entries", |transaction| {
+        self.snapshot("list entries", |transaction| {
             let Some(file_id) = file_id(transaction, path)? else { return Ok(Vec::new()) };
             let mut owners = Owners::new(transaction);
             let mut entries = Vec::new();
@@ -312,7 +312,7 @@ impl Ledger {
 
     /// Counts files and entries.
     pub fn counts(&self) -> Result<Counts> {
-        self.transaction("count", |transaction| {
+        self.snapshot("count", |transaction| {
             let mut counts = Counts::default();
             let mut statement = transaction.prepare_cached(
                 "SELECT kind, state, count(*), count(missing_since_us) FROM files GROUP BY kind, state ORDER BY kind, state",
@@ -501,9 +501,9 @@ fn compare(
         if !seen.insert(&entry.key) {
             continue;
         }
-        let had = owners.find(&entry.key.owner)?.and_then(|owner_id| {
-            before.remove(&RawKey { kind: entry.key.kind, owner_id, id: entry.key.id.clone() })
-        });
+        let had = owners
+            .find(&entry.key.owner)?
+            .and_then(|owner_id| before.remove(&RawKey { kind: entry.key.kind, owner_id, id: entry.key.id.clone() }));
         match had {
             None => changes.added.push(entry.key.clone()),
             Some(digest) if digest != entry.digest => changes.changed.push(entry.key.clone()),
@@ -520,11 +520,7 @@ fn compare(
 }
 
 /// Returns a removed memory with another file that holds it, if there is one besides `except`.
-fn removed_except(
-    owners: &mut Owners<'_>,
-    raw: RawKey,
-    except: Option<i64>,
-) -> rusqlite::Result<Option<Removed>> {
+fn removed_except(owners: &mut Owners<'_>, raw: RawKey, except: Option<i64>) -> rusqlite::Result<Option<Removed>> {
     let elsewhere = owners
         .transaction
         .prepare_cached(
@@ -536,11 +532,7 @@ fn removed_except(
     Ok(owners.key(raw)?.map(|key| Removed { key, elsewhere }))
 }
 
-fn record_one(
-    owners: &mut Owners<'_>,
-    record: &FileRecord,
-    now_us: i64,
-) -> rusqlite::Result<Changes> {
+fn record_one(owners: &mut Owners<'_>, record: &FileRecord, now_us: i64) -> rusqlite::Result<Changes> {
     let transaction = owners.transaction;
     let known = file_id(transaction, &record.path)?;
     let before = match known {

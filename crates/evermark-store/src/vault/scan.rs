@@ -152,8 +152,12 @@ impl<'a> Swap<'a> {
         let mut parts = suffix.split('-');
         let (random, expected, new) = (parts.next()?, parts.next()?, parts.next()?);
         let hex = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (!name.is_empty() && parts.next().is_none() && hex(random) && hex(expected) && hex(new))
-            .then_some(Self { name, random, expected, new })
+        (!name.is_empty() && parts.next().is_none() && hex(random) && hex(expected) && hex(new)).then_some(Self {
+            name,
+            random,
+            expected,
+            new,
+        })
     }
 }
 

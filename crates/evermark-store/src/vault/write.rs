@@ -30,6 +30,8 @@ use std::time::Duration;
 
 /// Passed when the new content is ready and the old file is still in place.
 pub const STAGED: &str = "vault.staged";
+/// Passed before two names are exchanged; a test that says `Unsupported` here gets the way without.
+pub const EXCHANGE: &str = "vault.exchange";
 /// Passed when the replaced file was compared and is about to go.
 pub const COMPARED: &str = "vault.compared";
 
@@ -239,7 +241,7 @@ impl Vault {
         let swap = self.swap_name(place.name(), expected, new);
         dir.rename(&temp, &swap).at("write", &path)?;
         self.world.reach(STAGED).at("write", &path)?;
-        match dir.exchange(&swap, place.name()) {
+        match self.world.reach(EXCHANGE).and_then(|()| dir.exchange(&swap, place.name())) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 return self.put_plain(&dir, place, &swap, expected, (file, ours));
@@ -361,7 +363,8 @@ impl Vault {
             let mut file = &one.file;
             io::Seek::rewind(&mut file).at("read", &self.root.join(&one.rel))?;
             let limit = self.settings.file_bytes_max;
-            io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes).at("read", &self.root.join(&one.rel))?;
+            io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes)
+                .at("read", &self.root.join(&one.rel))?;
             let place = Place::parse(&one.rel)?;
             let dir = self.make_folder(&place)?;
             // Nothing to keep: emptied and left so, as before, or already the file's content.
@@ -447,7 +450,9 @@ impl Vault {
                 None => self.settings.quiet,
                 Some(current) if locked(&self.written).get(place.rel()) == Some(&current.stamp) => Duration::ZERO,
                 Some(current) => match self.world.now_us().checked_sub(current.stamp.mtime_ns / 1000) {
-                    Some(age_us @ 0..) => self.settings.quiet.saturating_sub(Duration::from_micros(age_us.unsigned_abs())),
+                    Some(age_us @ 0..) => {
+                        self.settings.quiet.saturating_sub(Duration::from_micros(age_us.unsigned_abs()))
+                    }
                     Some(_) | None => Duration::ZERO,
                 },
             };

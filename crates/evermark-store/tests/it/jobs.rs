@@ -182,7 +182,10 @@ fn what_cannot_be_understood_waits_until_it_changes() {
     assert_eq!((stats.open, stats.parked, stats.failing, stats.oldest), (0, 1, 0, None));
     assert_eq!(desk.ledger.parked_jobs(10).unwrap()[0].error.as_deref(), Some("an entry has no timestamp"));
 
-    assert_eq!(desk.ledger.enqueue(&[NewJob { fingerprint: Fingerprint::Digest(Digest32::of(b"x")), ..job("a", 0) }]).unwrap(), 1);
+    assert_eq!(
+        desk.ledger.enqueue(&[NewJob { fingerprint: Fingerprint::Digest(Digest32::of(b"x")), ..job("a", 0) }]).unwrap(),
+        1
+    );
     assert_eq!(desk.ledger.job_stats().unwrap().oldest, Some(Duration::ZERO));
     let claim = claim_one(&desk);
     assert_eq!(claim.attempt, 1);

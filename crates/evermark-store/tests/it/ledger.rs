@@ -73,8 +73,10 @@ fn keys(ids: &[&str]) -> Vec<MemoryKey> {
 
 #[test]
 fn the_bundled_sqlite_is_new_enough() {
-    let version: String =
-        rusqlite::Connection::open_in_memory().unwrap().query_row("SELECT sqlite_version()", [], |row| row.get(0)).unwrap();
+    let version: String = rusqlite::Connection::open_in_memory()
+        .unwrap()
+        .query_row("SELECT sqlite_version()", [], |row| row.get(0))
+        .unwrap();
     let parts: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
     assert!(parts >= vec![3, 51, 3], "{version}");
 }
@@ -167,14 +169,18 @@ fn files_come_in_byte_order_below_a_folder() {
     assert_eq!(below(""), paths);
     assert_eq!(below("a/b/users/a"), paths[1..3]);
     assert_eq!(below("a/b/user"), Vec::<String>::new());
-    assert_eq!(desk.ledger.files_page("", paths[1], 2).unwrap().iter().map(|row| &*row.path).collect::<Vec<_>>(), paths[2..4]);
+    assert_eq!(
+        desk.ledger.files_page("", paths[1], 2).unwrap().iter().map(|row| &*row.path).collect::<Vec<_>>(),
+        paths[2..4]
+    );
 }
 
 #[test]
 fn missing_files_are_remembered_and_come_back() {
     let desk = Desk::new();
     let path = "a/b/users/lin/a.md".to_owned();
-    let missing = || desk.ledger.missing().unwrap().iter().map(|row| row.known.missing_since_us.unwrap()).collect::<Vec<_>>();
+    let missing =
+        || desk.ledger.missing().unwrap().iter().map(|row| row.known.missing_since_us.unwrap()).collect::<Vec<_>>();
     desk.ledger.record(&[record(&path, &[])]).unwrap();
     desk.ledger.suspect(&[path.clone(), "unknown".to_owned()]).unwrap();
     desk.world.pass(Duration::from_secs(1));
@@ -279,7 +285,8 @@ fn a_damaged_ledger_is_moved_aside_and_made_anew() {
     ];
     for (name, damage) in damage {
         let desk = Desk::new();
-        let many: Vec<_> = (0..500).map(|n| record(&format!("a/b/users/lin/{n}.md"), &[("1", "x"), ("2", "y")])).collect();
+        let many: Vec<_> =
+            (0..500).map(|n| record(&format!("a/b/users/lin/{n}.md"), &[("1", "x"), ("2", "y")])).collect();
         desk.ledger.record(&many).unwrap();
         desk.ledger.tidy().unwrap();
         let path = desk.path();
@@ -379,6 +386,10 @@ fn a_hundred_thousand_entries_take_seconds_not_minutes() {
     let start = clock("");
     let paths: Vec<String> = (0..50).map(|file| format!("a/b/users/u7/f{file}.md")).collect();
     assert_eq!(desk.ledger.forget(&paths).unwrap().len(), 5000);
-    eprintln!("100k entries and messages: record {recorded:?}, reopen {reopened:?}, list 1k files {listed:?}, forget 5k {:?}, {} bytes", start.elapsed(), desk.ledger.size_bytes());
+    eprintln!(
+        "100k entries and messages: record {recorded:?}, reopen {reopened:?}, list 1k files {listed:?}, forget 5k {:?}, {} bytes",
+        start.elapsed(),
+        desk.ledger.size_bytes()
+    );
     assert!(recorded < Duration::from_secs(60), "{recorded:?}");
 }

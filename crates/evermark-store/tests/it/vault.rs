@@ -324,6 +324,34 @@ fn a_late_write_through_an_old_handle_is_kept() {
 }
 
 #[test]
+fn where_names_cannot_be_exchanged_a_change_before_the_rename_is_still_seen() {
+    let mut room = Room::new();
+    append(&room, "a\n").unwrap();
+    room.world.arm_times("vault.exchange", 0, usize::MAX, io::ErrorKind::Unsupported);
+    assert_eq!(append(&room, "b\n").unwrap(), Change::Made);
+    assert_eq!(room.text(LIN), "a\nb\n");
+    let mut n_calls = 0;
+    room.vault
+        .update(LIN, |current| {
+            n_calls += 1;
+            match n_calls {
+                1 => room.save(LIN, "theirs\n"),
+                2 => std::fs::remove_file(room.path(LIN)).unwrap(),
+                _ => {}
+            }
+            Ok::<_, Error>([current.unwrap_or_default(), b"ours\n"].concat())
+        })
+        .unwrap();
+    assert_eq!((n_calls, room.text(LIN).as_str()), (3, "ours\n"));
+    assert_eq!(room.names(FOLDER), ["user.md"]);
+    room.world.arm("durable.renamed", 0, io::ErrorKind::Other);
+    append(&room, "more\n").unwrap_err();
+    room.reopen();
+    assert_eq!(room.text(LIN), "ours\nmore\n");
+    assert_eq!(room.names(FOLDER), ["user.md"]);
+}
+
+#[test]
 fn names_of_every_length_can_be_written() {
     let room = Room::new();
     for name in ["é".repeat(126) + "a.md", "x".repeat(252) + ".md", "漢".repeat(80) + ".md"] {

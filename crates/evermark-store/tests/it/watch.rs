@@ -53,8 +53,7 @@ fn new_folders_are_watched_however_they_come() {
     let watch = live(dir.path(), WatchSettings::default());
     save(&at("a/b/users/lin/user.md"), "x");
     let seen = |changes: &Changes, rel: &str| {
-        changes.paths.contains(rel)
-            || rel.match_indices('/').any(|(end, _)| changes.folders.contains(&rel[..end]))
+        changes.paths.contains(rel) || rel.match_indices('/').any(|(end, _)| changes.folders.contains(&rel[..end]))
     };
     until(&watch, |changes| seen(changes, "a/b/users/lin/user.md"));
     // Until the new folder is registered: an edit in it is then told by its own path.
