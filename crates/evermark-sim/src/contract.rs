@@ -19,12 +19,15 @@ use evermark_core::index::{Ask, Hit, Index};
 /// How far a score may be off, relative above 1: quantised vectors and 32-bit sums are allowed.
 pub const TOLERANCE: f32 = 1e-4;
 
+/// Closes an index and opens it again.
+pub type Reopen<'a> = &'a dyn Fn(Box<dyn Index>) -> Box<dyn Index>;
+
 /// An index under test.
 pub struct Subject<'a> {
     /// Makes an empty index whose vectors are [`Self::dimension`] wide.
     pub make: &'a dyn Fn() -> Box<dyn Index>,
-    /// Closes an index and opens it again; `None` when what was flushed does not outlive it.
-    pub reopen: Option<&'a dyn Fn(Box<dyn Index>) -> Box<dyn Index>>,
+    /// `None` when what was flushed does not outlive the index.
+    pub reopen: Option<Reopen<'a>>,
     /// At least 4.
     pub dimension: usize,
 }

@@ -74,7 +74,7 @@ impl Postings {
 
     /// Merges the tail into the arrays.
     pub(super) fn merge(&mut self) {
-        self.rebuild(|row| Some(row));
+        self.rebuild(Some);
     }
 
     /// Merges the tail and renumbers rows; those without a new number go. The order of rows must stay.

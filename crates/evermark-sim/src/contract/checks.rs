@@ -146,8 +146,8 @@ fn every_kind_comes_back_as_it_was(subject: &Subject<'_>) {
         for row in &rows {
             let kind = row.memory.kind();
             let fetched = index.fetch(&owner(), kind, std::slice::from_ref(&row.memory.id)).expect("fetch");
-            assert_eq!(fetched, [row.memory.clone()]);
-            assert_eq!(listed(&*index, kind), [row.memory.id.clone()]);
+            assert_eq!(fetched, std::slice::from_ref(&row.memory));
+            assert_eq!(listed(&*index, kind), std::slice::from_ref(&row.memory.id));
             assert_eq!(scanned(&*index).get(&key(row)), Some(&(row.memory.path.clone(), row.memory.digest())));
         }
         index.flush().expect("flush");
@@ -278,7 +278,8 @@ fn what_was_flushed_survives(subject: &Subject<'_>) {
     assert_eq!(index.info().expect("info").pending, 0);
     for row in &rows[..8] {
         let ids = std::slice::from_ref(&row.memory.id);
-        assert_eq!(index.fetch(&owner(), row.memory.kind(), ids).expect("fetch"), [row.memory.clone()]);
+        let fetched = index.fetch(&owner(), row.memory.kind(), ids).expect("fetch");
+        assert_eq!(fetched, std::slice::from_ref(&row.memory));
     }
     index.upsert(&rows[10..11]).expect("upsert");
     assert_eq!(scanned(&*index).len(), rows.len());
@@ -641,7 +642,7 @@ fn scopes_owners_tracks_and_kinds_are_apart(subject: &Subject<'_>) {
             assert!((hits[0].score - score).abs() < super::TOLERANCE, "{hits:?} {score}");
             assert_eq!(index.nearest(&ask, &vector(d, &[1.0])).expect("nearest").len(), 1);
             let fetched = index.fetch(ask.owner, ask.kind, &strings(&["same"])).expect("fetch");
-            assert_eq!(fetched, [row.memory.clone()]);
+            assert_eq!(fetched, std::slice::from_ref(&row.memory));
         }
         index.flush().expect("flush");
     }

@@ -41,6 +41,9 @@ pub(super) struct Words {
     content: Vec<String>,
     /// Sums of the frequencies up to each word.
     sums: Vec<f64>,
+    small: Vec<&'static str>,
+    names: Vec<&'static str>,
+    chinese: Vec<&'static str>,
 }
 
 impl Words {
@@ -57,7 +60,15 @@ impl Words {
                 sum
             })
             .collect();
-        Self { rng: Rng::with_seed(seed), content, sums }
+        let split = |list: &'static str| list.split_whitespace().collect();
+        Self {
+            rng: Rng::with_seed(seed),
+            content,
+            sums,
+            small: split(SMALL),
+            names: split(NAMES),
+            chinese: split(CHINESE),
+        }
     }
 
     fn word(&mut self) -> &str {
@@ -66,13 +77,8 @@ impl Words {
         &self.content[rank]
     }
 
-    fn one_of(&mut self, list: &'static str) -> &'static str {
-        let n_words = list.split_whitespace().count();
-        list.split_whitespace().nth(self.rng.usize(0..n_words)).unwrap_or_default()
-    }
-
     pub(super) fn name(&mut self) -> String {
-        self.one_of(NAMES).to_owned()
+        self.names[self.rng.usize(0..self.names.len())].to_owned()
     }
 
     /// Returns words that carry meaning.
@@ -82,7 +88,7 @@ impl Words {
 
     /// Returns Chinese words without spaces.
     pub(super) fn chinese(&mut self, n_words: usize) -> String {
-        (0..n_words).map(|_| self.one_of(CHINESE)).collect()
+        (0..n_words).map(|_| self.chinese[self.rng.usize(0..self.chinese.len())]).collect()
     }
 
     /// Returns something to say: 8 to 18 words, or 6 to 14 in Chinese.
@@ -96,7 +102,7 @@ impl Words {
         for n in 1..n_words {
             said.push(' ');
             if n % 3 == 0 {
-                said.push_str(self.one_of(SMALL));
+                said.push_str(self.small[self.rng.usize(0..self.small.len())]);
             } else {
                 let word = self.word().to_owned();
                 said.push_str(&word);
