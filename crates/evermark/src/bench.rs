@@ -1,0 +1,115 @@
+//! `evermark bench`: figures about ingest and search, on made-up roots.
+//!
+//! Several sizes run one after the other in processes of their own, so that the memory of one is not counted for the next.
+
+mod generate;
+mod ingest;
+mod measure;
+mod search;
+
+use crate::cli::{BenchArgs, BenchCommand};
+use crate::config::{Config, Embedding, Environment, Flags, Root, Source};
+use crate::exit::{Exit, Failure};
+use crate::output::{Out, note};
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> anyhow::Result<Exit> {
+    let (name, args) = match command {
+        BenchCommand::Ingest(args) => ("ingest", args),
+        BenchCommand::Search(args) => ("search", args),
+    };
+    let sizes = match args.facts.as_slice() {
+        [] => return Err(Failure::new(Exit::Usage, "--facts needs a number").into()),
+        [one] => vec![here(command, args, *one, env)?],
+        many => many.iter().map(|n| in_child(name, args, *n)).collect::<anyhow::Result<Vec<_>>>()?,
+    };
+    let report = json!({ "bench": name, "machine": measure::machine(), "sizes": sizes });
+    if let Some(path) = &args.out {
+        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        serde_json::to_writer_pretty(file, &report).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if out.json {
+        out.document(&report);
+    } else {
+        for size in &sizes {
+            match command {
+                BenchCommand::Ingest(_) => ingest::print(size, out),
+                BenchCommand::Search(_) => search::print(size, out),
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn here(command: &BenchCommand, args: &BenchArgs, n_facts: u32, env: &Environment) -> anyhow::Result<Value> {
+    crate::limits::raise_descriptors();
+    let place = Place::new(args, n_facts)?;
+    let spec = generate::Spec { n_facts, n_users: args.users.max(1), seed: args.seed };
+    let made = generate::root(&place.path, spec)?;
+    let root = Root { path: place.path.clone(), source: Source::Flag("--keep") };
+    let mut config = Config::load(root, env, &Flags::default())?;
+    if config.embedding == Embedding::None {
+        config.embedding = Embedding::Hash { dim: args.dim };
+    }
+    let mut report = match command {
+        BenchCommand::Ingest(_) => ingest::run(&config, env, &made)?,
+        BenchCommand::Search(_) => search::run(&config, env, &made, args)?,
+    };
+    report["facts"] = n_facts.into();
+    report["episodes"] = made.n_episodes.into();
+    report["users"] = spec.n_users.into();
+    report["files"] = made.n_files.into();
+    report["markdown_bytes"] = made.n_bytes.into();
+    report["dimension"] = match &config.embedding {
+        Embedding::None => Value::Null,
+        Embedding::Hash { dim } => (*dim).into(),
+        Embedding::OpenAi(endpoint) => endpoint.dim.into(),
+    };
+    Ok(report)
+}
+
+/// Measures one size in a process of its own.
+fn in_child(name: &str, args: &BenchArgs, n_facts: u32) -> anyhow::Result<Value> {
+    note(format_args!("{n_facts} facts …"));
+    let clients = args.clients.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let mut child = Command::new(std::env::current_exe().context("cannot find our own program")?);
+    child.args(["--json", "bench", name]);
+    child.args(["--facts", &n_facts.to_string(), "--users", &args.users.to_string(), "--seed", &args.seed.to_string()]);
+    child.args(["--queries", &args.queries.to_string(), "--clients", &clients, "--dim", &args.dim.to_string()]);
+    if args.http {
+        child.arg("--http");
+    }
+    if let Some(keep) = &args.keep {
+        child.arg("--keep").arg(keep.join(n_facts.to_string()));
+    }
+    let done = child.stderr(Stdio::inherit()).output().context("cannot start ourselves")?;
+    if !done.status.success() {
+        return Err(Failure::new(Exit::Failed, format!("measuring {n_facts} facts failed ({})", done.status)).into());
+    }
+    let mut report: Value = serde_json::from_slice(&done.stdout).context("cannot read what was measured")?;
+    Ok(report["sizes"][0].take())
+}
+
+/// Where a made-up root lies.
+struct Place {
+    path: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    fn new(args: &BenchArgs, n_facts: u32) -> anyhow::Result<Self> {
+        if let Some(keep) = &args.keep {
+            std::fs::create_dir_all(keep).with_context(|| format!("cannot make {}", keep.display()))?;
+            return Ok(Self { path: absolute(keep)?, _temporary: None });
+        }
+        let folder = tempfile::Builder::new().prefix(&format!("evermark-bench-{n_facts}-")).tempdir()?;
+        Ok(Self { path: absolute(folder.path())?, _temporary: Some(folder) })
+    }
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("cannot find {}", path.display()))
+}

@@ -1,0 +1,85 @@
+//! What a process and a folder weigh, and how latencies are summed up.
+
+use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// What this process holds now. Linux only; elsewhere the figures are null.
+pub(super) fn process() -> Value {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    json!({
+        "rss_bytes": kilobytes("VmRSS").map(|kb| kb * 1024),
+        "rss_max_bytes": kilobytes("VmHWM").map(|kb| kb * 1024),
+        "threads": kilobytes("Threads"),
+        "descriptors": std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64 - 1),
+    })
+}
+
+/// The machine, as far as figures depend on it.
+pub(super) fn machine() -> Value {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| Some(line.strip_prefix("model name")?.trim_start_matches([' ', '\t', ':']).to_owned()));
+    json!({
+        "cpus": std::thread::available_parallelism().map_or(0, usize::from),
+        "model": model,
+        "optimized": !cfg!(debug_assertions),
+        "index": if cfg!(feature = "lance") { "lance" } else { "exact" },
+    })
+}
+
+/// Returns the allocated bytes at or below `path`.
+pub(super) fn allocated(path: &Path) -> u64 {
+    let mut bytes = 0;
+    walk(path, &mut |metadata, _| bytes += metadata.blocks() * 512);
+    bytes
+}
+
+/// Returns the number and the size of the Markdown files below `path`.
+pub(super) fn markdown(path: &Path) -> (u64, u64) {
+    let (mut n_files, mut n_bytes) = (0, 0);
+    walk(path, &mut |metadata, path| {
+        if path.extension().is_some_and(|extension| extension == "md") {
+            n_files += 1;
+            n_bytes += metadata.len();
+        }
+    });
+    (n_files, n_bytes)
+}
+
+fn walk(path: &Path, visit: &mut dyn FnMut(&std::fs::Metadata, &Path)) {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return };
+    visit(&metadata, path);
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            walk(&entry.path(), visit);
+        }
+    }
+}
+
+/// Returns p50, p95, p99 and the slowest, in milliseconds. `took` must not be empty.
+pub(super) fn latencies(mut took: Vec<Duration>) -> Value {
+    took.sort_unstable();
+    // The nearest rank: the least value that this share of all does not exceed.
+    let at = |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+    json!({ "n": took.len(), "p50_ms": ms(at(50)), "p95_ms": ms(at(95)), "p99_ms": ms(at(99)), "max_ms": ms(at(100)) })
+}
+
+/// Returns milliseconds with three digits after the point.
+pub(super) fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Returns a figure of a report, for people.
+pub(super) fn figure(report: &Value, pointer: &str, digits: usize) -> String {
+    report.pointer(pointer).and_then(Value::as_f64).map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
+}
+
+/// Returns a number of bytes of a report, for people.
+pub(super) fn bytes(report: &Value, pointer: &str) -> String {
+    report.pointer(pointer).and_then(Value::as_u64).map_or_else(|| "-".to_owned(), crate::output::size)
+}

@@ -1,0 +1,54 @@
+//! `evermark search`.
+
+use crate::cli::{MethodArg, SearchArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::Out;
+use crate::session::Session;
+use crate::view;
+use evermark_server::api::{MethodName, SearchBody};
+use serde_json::{Value, json};
+
+pub(crate) fn run(args: &SearchArgs, session: &Session, out: &mut Out) -> anyhow::Result<Exit> {
+    session.freshen();
+    let data = session.search(&SearchBody {
+        user_id: args.owner.user.clone(),
+        agent_id: args.owner.agent.clone(),
+        app_id: args.scope.app.clone(),
+        project_id: args.scope.project.clone(),
+        query: args.query.clone(),
+        method: args.method.map(|method| match method {
+            MethodArg::Keyword => MethodName::Keyword,
+            MethodArg::Vector => MethodName::Vector,
+            MethodArg::Hybrid => MethodName::Hybrid,
+        }),
+        top_k: i64::from(args.top_k),
+        radius: args.radius,
+        min_score: args.min_score,
+        include_profile: args.profile,
+        enable_llm_rerank: false,
+        filters: filters(args.filter.as_deref(), args.session.as_deref())?,
+    })?;
+    if out.json {
+        out.document(&data);
+    } else {
+        view::search(&data, out);
+    }
+    Ok(Exit::Ok)
+}
+
+/// Returns the filter object of `--filter` and `--session`: both must hold.
+pub(super) fn filters(filter: Option<&str>, session: Option<&str>) -> anyhow::Result<Option<Value>> {
+    let filter = filter.map(|text| match serde_json::from_str(text) {
+        Ok(Value::Object(filter)) => Ok(filter),
+        Ok(_) => Err(Failure::new(Exit::Usage, "--filter takes a JSON object")),
+        Err(error) => Err(Failure::new(Exit::Usage, format!("--filter is not JSON: {error}"))),
+    });
+    let filter = filter.transpose()?;
+    Ok(match (filter, session) {
+        (None, None) => None,
+        (Some(filter), None) => Some(Value::Object(filter)),
+        // At the top level it also brings the session's messages that still wait.
+        (None, Some(session)) => Some(json!({ "session_id": session })),
+        (Some(filter), Some(session)) => Some(json!({ "session_id": session, "AND": [filter] })),
+    })
+}

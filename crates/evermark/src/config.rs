@@ -1,0 +1,386 @@
+//! Settings: where each may stand, which place wins, what is allowed.
+//!
+//! Flags win over `EVERMARK_…`, then `EVEROS_…`, then `evermark.toml`, then `everos.toml`, then what is built in. A value that is
+//! not allowed stops the program and is named with its key and place; one that only EverOS allows is left out with a warning.
+
+mod near;
+mod raw;
+mod shapes;
+
+pub(crate) use raw::{Environment, Shown, Source};
+
+use anyhow::{Context, bail};
+use evermark_engine::settings::Settings;
+use raw::{Dialect, Found, Layer, Layers};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The name of our file in a root.
+pub(crate) const FILE: &str = "evermark.toml";
+/// EverOS's, read for what we share.
+pub(crate) const EVEROS_FILE: &str = "everos.toml";
+
+/// Where EverOS 1.5.1 ships its embedding requests to. Without a key it is a placeholder, not a wish.
+const EVEROS_EMBEDDING_URL: &str = "https://api.deepinfra.com/v1/openai";
+const OPENAI_URL: &str = "https://api.openai.com/v1";
+
+/// The directory everything is in, and who chose it.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    pub(crate) path: PathBuf,
+    pub(crate) source: Source,
+}
+
+impl Root {
+    /// Returns the root to use: the flag, `EVERMARK_ROOT`, `EVEROS_ROOT`, or `~/.evermark`.
+    ///
+    /// An EverOS root in its usual place is not taken unasked: its own server may be running on it.
+    pub(crate) fn choose(flag: Option<&Path>, env: &Environment) -> anyhow::Result<Self> {
+        let home = env.get("HOME").map(PathBuf::from);
+        let expand = |path: &Path| match (path.strip_prefix("~"), &home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => path.to_owned(),
+        };
+        let from_env = |name: &'static str| env.get(name).map(|path| (expand(Path::new(path)), Source::Env(name.to_owned())));
+        let (path, source) = if let Some(path) = flag {
+            if path.as_os_str().is_empty() {
+                bail!("--root needs a directory");
+            }
+            (expand(path), Source::Flag("--root"))
+        } else if let Some(found) = from_env("EVERMARK_ROOT").or_else(|| from_env("EVEROS_ROOT")) {
+            found
+        } else {
+            let home = home.context("HOME is not set, so there is no ~/.evermark: name a directory with --root")?;
+            (home.join(".evermark"), Source::Default)
+        };
+        let path = std::path::absolute(&path).with_context(|| format!("cannot make {} absolute", path.display()))?;
+        // Another name of the same directory must find the same lock holder.
+        let path = path.canonicalize().unwrap_or(path);
+        Ok(Self { path, source })
+    }
+
+    /// Returns an EverOS root that the user may have meant, when ours does not exist.
+    pub(crate) fn everos_instead(&self, env: &Environment) -> Option<PathBuf> {
+        let theirs = Path::new(env.get("HOME")?).join(".everos");
+        (self.source == Source::Default && !self.path.exists() && theirs.join(EVEROS_FILE).exists()).then_some(theirs)
+    }
+}
+
+/// What the command line says about settings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<String>,
+    pub(crate) log_level: Option<String>,
+    pub(crate) log_format: Option<String>,
+}
+
+/// Where the daemon listens, and who may speak to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) host: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) token: Option<String>,
+    /// Names besides `localhost` by which it may be called on loopback, for proxies that pass the caller's on.
+    pub(crate) hosts: Vec<String>,
+    /// Origins whose pages may call it.
+    pub(crate) origins: Vec<String>,
+}
+
+/// An OpenAI-compatible endpoint that makes vectors.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Endpoint {
+    pub(crate) base_url: String,
+    pub(crate) api_key: Option<String>,
+    pub(crate) model: String,
+    /// Width of the vectors.
+    pub(crate) dim: usize,
+    /// The request's `dimensions`, for models that can shorten their vectors.
+    pub(crate) dimensions: Option<usize>,
+    pub(crate) batch_size: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) max_retries: u32,
+    pub(crate) max_concurrent: usize,
+}
+
+/// Who makes vectors.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Embedding {
+    None,
+    OpenAi(Endpoint),
+    /// Core's hash of words: repeatable, no meaning. For tests and measurements.
+    Hash { dim: usize },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Everything the program goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) root: Root,
+    pub(crate) api: Api,
+    pub(crate) embedding: Embedding,
+    pub(crate) settings: Settings,
+    pub(crate) log_filter: String,
+    pub(crate) log_format: LogFormat,
+    /// The files that were read.
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) shown: Vec<Shown>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads every place and resolves each key once.
+    pub(crate) fn load(root: Root, env: &Environment, flags: &Flags) -> anyhow::Result<Self> {
+        let mut layers = vec![of_flags(flags), of_env(env), of_everos_env(env)];
+        let mut files = Vec::new();
+        let mut warnings = Vec::new();
+        for (name, dialect) in [(FILE, Dialect::Evermark), (EVEROS_FILE, Dialect::Everos)] {
+            let path = root.path.join(name);
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            };
+            match (Layer::from_toml(&path, &text, dialect), dialect) {
+                (Ok(layer), _) => layers.push(layer),
+                (Err(problem), Dialect::Evermark) => bail!(problem),
+                (Err(problem), Dialect::Everos) => warnings.push(format!("{problem}; left out")),
+            }
+            files.push(path);
+        }
+        let mut layers = Layers::new(layers);
+        layers.warnings = warnings;
+        let mut config = resolve(&mut layers, root)?;
+        layers.warn_of_unknown();
+        if !layers.errors.is_empty() {
+            bail!(layers.errors.join("\n"));
+        }
+        config.files = files;
+        config.shown = layers.shown;
+        config.warnings = layers.warnings;
+        Ok(config)
+    }
+
+    /// Returns the same, with memories found by their words alone.
+    pub(crate) fn without_provider(mut self) -> Self {
+        self.embedding = Embedding::None;
+        self
+    }
+
+    /// Returns where the value of `name` came from.
+    pub(crate) fn shown_source(&self, name: &str) -> Source {
+        self.shown.iter().find(|shown| shown.name == name).map_or(Source::Default, |shown| shown.source.clone())
+    }
+
+    /// Returns the address to listen on, unless it would let strangers in.
+    pub(crate) fn listen_address(&self) -> anyhow::Result<SocketAddr> {
+        if !self.api.host.is_loopback() && self.api.token.is_none() {
+            bail!(
+                "refusing to listen on {} without a token: anybody who reaches this machine could read the memories. \
+                 Set `api.token` in {FILE} or EVERMARK_API__TOKEN, or listen on 127.0.0.1",
+                self.api.host
+            );
+        }
+        Ok(SocketAddr::new(self.api.host, self.api.port))
+    }
+}
+
+fn of_flags(flags: &Flags) -> Layer {
+    let mut layer = Layer::new(Dialect::Evermark);
+    let all = [
+        ("api.host", "--host", &flags.host),
+        ("api.port", "--port", &flags.port),
+        ("log.level", "--log-level", &flags.log_level),
+        ("log.format", "--log-format", &flags.log_format),
+    ];
+    for (name, flag, value) in all {
+        if let Some(value) = value {
+            layer.insert(name, Found::Text(value.clone()), Source::Flag(flag));
+        }
+    }
+    layer
+}
+
+fn of_env(env: &Environment) -> Layer {
+    let mut layer = Layer::from_env(env, "EVERMARK_", Dialect::Evermark);
+    if let Some(filter) = env.get("EVERMARK_LOG") {
+        layer.insert("log.level", Found::Text(filter.to_owned()), Source::Env("EVERMARK_LOG".to_owned()));
+    }
+    layer
+}
+
+fn of_everos_env(env: &Environment) -> Layer {
+    let mut layer = Layer::from_env(env, "EVEROS_", Dialect::Everos);
+    for name in ["EVEROS_LOG_LEVEL", "RUST_LOG"] {
+        if let Some(filter) = env.get(name) {
+            layer.insert("log.level", Found::Text(filter.to_owned()), Source::Env(name.to_owned()));
+        }
+    }
+    layer
+}
+
+/// Asks for every key there is. The bounds keep out what cannot be meant (a scan every 0 seconds), not what is unwise.
+fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
+    let timezone = layers.take("memory.timezone", Some("memory.timezone"), &shapes::zone(), "UTC".to_owned());
+    let api = resolve_api(layers);
+    let embedding = resolve_embedding(layers);
+    let settings = resolve_settings(layers, &timezone)?;
+    let log_filter = layers.take("log.level", Some("log.level"), &shapes::log_filter(), "info".to_owned());
+    let log_format = layers.take("log.format", None, &shapes::choice(&["text", "json"]), None);
+    Ok(Config {
+        root,
+        api,
+        embedding,
+        settings,
+        log_filter,
+        log_format: if log_format.as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text },
+        files: Vec::new(),
+        shown: Vec::new(),
+        warnings: Vec::new(),
+    })
+}
+
+fn resolve_api(layers: &mut Layers) -> Api {
+    let host = layers.take("api.host", Some("api.host"), &shapes::host(), "127.0.0.1".to_owned());
+    let port = layers.take("api.port", Some("api.port"), &shapes::whole(0, 65_535), 8000);
+    let token = layers.take("api.token", None, &shapes::secret(16), None);
+    let hosts = layers.take("api.hosts", None, &shapes::names("host names"), Vec::new());
+    let origins = layers.take("api.origins", None, &shapes::names("origins such as https://notes.example"), Vec::new());
+    Api {
+        hosts,
+        origins,
+        host: host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        port: u16::try_from(port).unwrap_or(u16::MAX),
+        token,
+    }
+}
+
+fn resolve_embedding(layers: &mut Layers) -> Embedding {
+    const PROVIDERS: &[&str] = &["none", "openai", "hash"];
+    let provider = layers.take("embedding.provider", None, &shapes::choice(PROVIDERS), None);
+    let base_url = layers.take("embedding.base_url", Some("embedding.base_url"), &shapes::url(), None);
+    let api_key = layers.take("embedding.api_key", Some("embedding.api_key"), &shapes::secret(1), None);
+    let model = layers.take("embedding.model", Some("embedding.model"), &shapes::text(200), None);
+    let dim = layers.take("embedding.dim", Some("embedding.dim"), &shapes::whole(1, 16_384), 1024);
+    let dimensions = layers.take("embedding.dimensions", Some("embedding.dimensions"), &shapes::maybe_whole(1, 16_384), None);
+    let batch_size = layers.take("embedding.batch_size", Some("embedding.batch_size"), &shapes::whole(1, 2048), 64);
+    let timeout =
+        layers.take("embedding.timeout_seconds", Some("embedding.timeout_seconds"), &shapes::seconds(0.1, 600.0), 30.0);
+    let max_retries = layers.take("embedding.max_retries", Some("embedding.max_retries"), &shapes::whole(0, 20), 3);
+    let max_concurrent =
+        layers.take("embedding.max_concurrent", Some("embedding.max_concurrent"), &shapes::whole(1, 64), 4);
+
+    let is_placeholder = base_url.as_deref() == Some(EVEROS_EMBEDDING_URL) && api_key.is_none();
+    let provider = provider.unwrap_or_else(|| {
+        if base_url.is_some() && !is_placeholder {
+            "openai".to_owned()
+        } else {
+            if base_url.is_none() && api_key.is_some() {
+                layers.warnings.push(format!(
+                    "`embedding.api_key` is set ({}) but no endpoint is: vectors are off until `embedding.base_url` is set",
+                    layers.source("embedding.api_key")
+                ));
+            }
+            "none".to_owned()
+        }
+    });
+    match provider.as_str() {
+        "openai" => {}
+        "hash" => return Embedding::Hash { dim: size(dim) },
+        _ => return Embedding::None,
+    }
+    let Some(model) = model else {
+        layers.errors.push(
+            "`embedding.model` is not set: an endpoint needs the name of the model that makes the vectors".to_owned(),
+        );
+        return Embedding::None;
+    };
+    Embedding::OpenAi(Endpoint {
+        base_url: base_url.unwrap_or_else(|| OPENAI_URL.to_owned()),
+        api_key,
+        model,
+        dim: size(dim),
+        dimensions: dimensions.map(size),
+        batch_size: size(batch_size),
+        timeout: Duration::from_secs_f64(timeout),
+        max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
+        max_concurrent: size(max_concurrent),
+    })
+}
+
+fn resolve_settings(layers: &mut Layers, timezone: &str) -> anyhow::Result<Settings> {
+    const DAY: f64 = 86_400.0;
+    let usual = Settings::default();
+    let sweep = layers.take(
+        "sync.sweep_interval_seconds",
+        Some("cascade.scan_interval_seconds"),
+        &shapes::seconds(0.1, DAY),
+        usual.sweep_interval.as_secs_f64(),
+    );
+    let settle = layers.take("sync.settle_ms", None, &shapes::whole(0, 60_000), millis(usual.settle));
+    let second_look = layers.take(
+        "sync.second_look_seconds",
+        None,
+        &shapes::seconds(0.0, DAY),
+        usual.second_look.as_secs_f64(),
+    );
+    let watch = layers.take("sync.watch", None, &shapes::flag(), usual.watch);
+    let file_bytes_max =
+        layers.take("sync.file_bytes_max", None, &shapes::whole(4096, 4 << 30), usual.file_bytes_max);
+    let files_per_tick =
+        layers.take("sync.files_per_tick", None, &shapes::whole(1, 100_000), usual.files_per_tick as u64);
+    let flush_rows_max =
+        layers.take("index.flush_rows_max", None, &shapes::whole(1, 1_000_000), usual.flush_rows_max as u64);
+    let flush_age = layers.take("index.flush_age_ms", None, &shapes::whole(1, 600_000), millis(usual.flush_age_max));
+    let gap = layers.take(
+        "extract.segment_gap_seconds",
+        None,
+        &shapes::seconds(1.0, 30.0 * DAY),
+        usual.segment_gap.as_secs_f64(),
+    );
+    let segment_messages_max =
+        layers.take("extract.segment_messages_max", None, &shapes::whole(1, 500), usual.segment_messages_max as u64);
+    let segment_chars_max =
+        layers.take("extract.segment_chars_max", None, &shapes::whole(100, 10_000_000), usual.segment_chars_max as u64);
+    let inbox_session_max =
+        layers.take("inbox.session_max", None, &shapes::whole(500, 10_000_000), usual.inbox_session_max as u64);
+    let inbox_total_max =
+        layers.take("inbox.total_max", None, &shapes::whole(500, 1_000_000_000), usual.inbox_total_max as u64);
+    let query_timeout = layers.take(
+        "search.embed_timeout_seconds",
+        None,
+        &shapes::seconds(0.05, 120.0),
+        usual.query_embed_timeout.as_secs_f64(),
+    );
+    Ok(Settings {
+        timezone: jiff::tz::TimeZone::get(timezone).with_context(|| format!("cannot load the time zone {timezone}"))?,
+        sweep_interval: Duration::from_secs_f64(sweep),
+        settle: Duration::from_millis(settle),
+        second_look: Duration::from_secs_f64(second_look),
+        watch,
+        flush_rows_max: size(flush_rows_max),
+        flush_age_max: Duration::from_millis(flush_age),
+        files_per_tick: size(files_per_tick),
+        file_bytes_max,
+        segment_gap: Duration::from_secs_f64(gap),
+        segment_messages_max: size(segment_messages_max),
+        segment_chars_max: size(segment_chars_max),
+        inbox_session_max: size(inbox_session_max),
+        inbox_total_max: size(inbox_total_max),
+        query_embed_timeout: Duration::from_secs_f64(query_timeout),
+    })
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

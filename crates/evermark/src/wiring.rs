@@ -1,0 +1,62 @@
+//! Puts the concrete parts together: which index, which embedder, which world.
+
+use crate::config::{Config, Embedding, Environment};
+use crate::world::{CRASH_AT, world};
+use evermark_core::embed::HashEmbedder;
+use evermark_core::world::World;
+use evermark_engine::Engine;
+use evermark_engine::embedding::Embeddings;
+use evermark_engine::engine::{OpenIndex, Parts};
+use evermark_models::openai;
+use evermark_models::provider::Provider;
+use std::sync::Arc;
+
+#[cfg(not(feature = "lance"))]
+mod exact;
+#[cfg(feature = "lance")]
+mod lance;
+
+#[cfg(not(feature = "lance"))]
+use exact as index;
+#[cfg(feature = "lance")]
+use lance as index;
+
+pub(crate) use index::complete_environment;
+
+/// Returns the world that this process lives in.
+pub(crate) fn world_of(env: &Environment) -> anyhow::Result<Arc<dyn World>> {
+    world(env.get(CRASH_AT))
+}
+
+/// Opens the configured root in this process. Nothing runs in the background yet.
+pub(crate) fn open(config: &Config, world: Arc<dyn World>) -> anyhow::Result<Engine> {
+    let parts = Parts {
+        root: config.root.path.clone(),
+        settings: config.settings.clone(),
+        indexes: indexes(Arc::clone(&world)),
+        embeddings: embeddings(&config.embedding),
+        world,
+    };
+    Ok(Engine::open(parts)?)
+}
+
+fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
+    index::indexes(world)
+}
+
+fn embeddings(embedding: &Embedding) -> Embeddings {
+    match embedding {
+        Embedding::None => Embeddings::None,
+        Embedding::Hash { dim } => Embeddings::Own(Arc::new(HashEmbedder::new(*dim))),
+        Embedding::OpenAi(endpoint) => {
+            let mut settings = openai::Settings::new(&endpoint.base_url, &endpoint.model, endpoint.dim);
+            settings.api_key = endpoint.api_key.clone();
+            settings.send_dimensions = endpoint.dimensions;
+            settings.batch_size = endpoint.batch_size;
+            settings.timeout = endpoint.timeout;
+            settings.max_retries = endpoint.max_retries;
+            settings.max_concurrent = endpoint.max_concurrent;
+            Embeddings::Provider(Provider::OpenAi(Box::new(settings)))
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The index on disk, by Lance.
+
+use crate::config::Environment;
+use evermark_core::index::{Index, IndexError};
+use evermark_core::world::World;
+use evermark_engine::engine::OpenIndex;
+use evermark_lance::{LanceIndex, Options};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+/// Says that this process was started anew with Lance's variables, so that it is never done twice.
+const COMPLETE: &str = "EVERMARK_ENVIRONMENT";
+
+/// Gives this process the environment that Lance needs, by starting it anew once: Lance reads its variables from the process,
+/// and a running process cannot change its own without `unsafe`. Returns when there is nothing to add, or when it cannot be
+/// done; Lance then goes by its defaults, which work and are less frugal.
+pub(crate) fn complete_environment(env: &Environment) {
+    if env.get(COMPLETE).is_some() {
+        return;
+    }
+    let cpus = std::thread::available_parallelism().map_or(2, usize::from);
+    // Its scratch directory would have to exist before the root's lock is taken, and nothing we ask for writes there.
+    let missing = evermark_lance::environment(cpus, Path::new(""))
+        .into_iter()
+        .filter(|variable| variable.name != "TMPDIR" && env.get(variable.name).is_none())
+        .map(|variable| (variable.name, variable.value))
+        .collect::<Vec<_>>();
+    if missing.is_empty() {
+        return;
+    }
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_else(|| "evermark".into());
+    let Ok(program) = std::env::current_exe() else { return };
+    let error = Command::new(program).arg0(name).args(args).envs(missing).env(COMPLETE, "set").exec();
+    crate::output::note(format_args!("note: Lance goes by its own limits: cannot start anew with ours: {error}"));
+}
+
+pub(crate) fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
+    Arc::new(OnDisk { world })
+}
+
+struct OnDisk {
+    world: Arc<dyn World>,
+}
+
+impl OpenIndex for OnDisk {
+    fn open(&self, dir: &Path, dimension: Option<usize>) -> Result<Arc<dyn Index>, IndexError> {
+        let options = Options { dimension, ..Options::default() };
+        Ok(Arc::new(LanceIndex::open(dir, options, Arc::clone(&self.world))?))
+    }
+}
