@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::status;
 use evermark_core::embed::{EmbedError, Embedder, ModelId, Purpose};
 use evermark_core::world::World;
-use evermark_models::cache::Cache;
+use evermark_models::cache::{Cache, Shelf};
 use evermark_models::cached::CachedEmbedder;
 use evermark_models::provider::{self, Provider};
 use std::path::Path;
@@ -67,10 +67,18 @@ impl Embedding {
         self.embedder.uses().texts_sent
     }
 
-    /// Ends all waiting between attempts.
+    /// Returns where paid vectors are kept; `None` when the model is cheap.
+    pub(crate) fn shelf(&self) -> Option<&Arc<Shelf>> {
+        self.embedder.shelf()
+    }
+
+    /// Ends all waiting between attempts, and makes the cache durable.
     pub(crate) fn close(&self) {
         if let Some(provider) = &self.provider {
             provider.close();
+        }
+        if let Some(Err(error)) = self.embedder.shelf().map(|shelf| shelf.sync()) {
+            tracing::warn!(%error, "the newest embeddings may have to be made again");
         }
     }
 

@@ -84,6 +84,8 @@ pub(crate) struct Inner {
     pub(crate) rebuild_wanted: AtomicBool,
     /// Commits when upkeep was last done.
     pub(crate) upkept_at: AtomicU64,
+    /// When unused embeddings were last looked for, on the monotonic clock.
+    pub(crate) collected_at: Mutex<Option<Duration>>,
 }
 
 impl Engine {

@@ -60,6 +60,7 @@ impl Inner {
             strays_possible: AtomicBool::new(strays_possible),
             rebuild_wanted: AtomicBool::new(false),
             upkept_at: AtomicU64::new(0),
+            collected_at: Mutex::default(),
             shrunk: Mutex::default(),
             world,
         };
@@ -76,11 +77,16 @@ impl Inner {
 
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.closing.store(true, Ordering::Release);
+        // Twice: first to end the waiting of what runs, then to keep what that has made.
         if let Some(embedder) = &self.embedder {
             embedder.close();
         }
         self.tasks.join();
-        self.flush_now()
+        let flushed = self.flush_now();
+        if let Some(embedder) = &self.embedder {
+            embedder.close();
+        }
+        flushed
     }
 
     pub(crate) fn open_for_verbs(&self) -> Result<(), Error> {

@@ -5,11 +5,19 @@ use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::tasks::Tick;
 use evermark_core::error::ErrorKind;
+use evermark_core::memory::Digest32;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Commits between rounds of upkeep. Each leaves a version of a few kilobytes behind until then.
 const COMMITS_PER_ROUND: u64 = 8;
+
+/// Embeddings are collected when there are this many times as many as texts that could use them, and so many more.
+const COLLECT_RATIO: u64 = 2;
+const COLLECT_SPARE: u64 = 1000;
+/// ... and at most this often: it reads every file.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(3600);
 
 impl Inner {
     /// Reclaims and compacts when enough has been committed since the last time. Does nothing, and writes nothing, otherwise.
@@ -30,6 +38,7 @@ impl Inner {
             }
             self.strays_possible.store(false, Ordering::Release);
         }
+        self.collect_embeddings()?;
         let flushes = self.indexing.lock().expect(POISON).flushes;
         if flushes < self.upkept_at.load(Ordering::Acquire) + COMMITS_PER_ROUND {
             return Ok(idle);
@@ -38,6 +47,42 @@ impl Inner {
         self.upkept_at.store(flushes, Ordering::Release);
         tracing::debug!(?done, "upkeep");
         Ok(idle)
+    }
+
+    /// Drops embeddings that no memory refers to, when they have become many. Reads every file first: with one of them
+    /// unreadable, nothing is dropped.
+    fn collect_embeddings(&self) -> Result<(), Error> {
+        let Some(shelf) = self.embedder.as_ref().and_then(Embedding::shelf) else { return Ok(()) };
+        let now = self.world.monotonic();
+        if self.collected_at.lock().expect(POISON).is_some_and(|at| now < at + COLLECT_INTERVAL) {
+            return Ok(());
+        }
+        let entries: u64 = self.ledger().counts()?.entries_by.iter().map(|(_, n)| n).sum();
+        if shelf.stats().entries < entries * COLLECT_RATIO + COLLECT_SPARE {
+            return Ok(());
+        }
+        *self.collected_at.lock().expect(POISON) = Some(now);
+        // What is embedded from here on is kept, whatever the files said before.
+        shelf.begin_collect();
+        let mut live = HashSet::new();
+        for path in self.scan_memories()? {
+            match self.read_memories(&path) {
+                Ok(Some((_, reading))) => {
+                    let texts = reading.memories.iter().filter_map(|memory| memory.body.embed_text());
+                    live.extend(texts.map(|text| Digest32::of(text.as_bytes())));
+                }
+                Ok(None) => {}
+                Err(problem) => {
+                    tracing::info!(path = problem.path, "unused embeddings are kept while a file cannot be read");
+                    return Ok(());
+                }
+            }
+        }
+        match shelf.collect(&|key| live.contains(key)) {
+            Ok(collected) => tracing::info!(?collected, "embeddings that nothing refers to were dropped"),
+            Err(error) => tracing::warn!(%error, "embeddings that nothing refers to could not be dropped"),
+        }
+        Ok(())
     }
 
     /// Tells whether the live generation is damaged, or its vectors are not those of the configured model.

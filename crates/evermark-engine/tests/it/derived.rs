@@ -7,6 +7,9 @@ use evermark_core::embed::HashEmbedder;
 use evermark_core::memory::Role::User;
 use evermark_engine::Engine;
 use evermark_engine::search::Method;
+use evermark_models::openai;
+use evermark_models::provider::Provider;
+use evermark_sim::stub_embeddings::StubEmbeddings;
 use std::fs;
 use std::sync::Arc;
 
@@ -133,4 +136,34 @@ fn another_model_gets_a_generation_of_its_own_and_keywords_answer_meanwhile() {
     assert_eq!((answer.episodes[0].episode.memory.body.search_text().contains("lantern"), answer.degraded), (true, vec![]));
     let nearest = engine.search(ask("mira", "The lantern hangs in the shed.", Method::Vector)).expect("searched");
     assert!(nearest.episodes[0].episode.memory.body.search_text().contains("lantern"));
+}
+
+#[test]
+fn embeddings_that_nothing_refers_to_are_dropped_and_the_others_are_not() {
+    let mut kit = Kit::new();
+    let stub = StubEmbeddings::start(8);
+    kit.provider = Some(Provider::OpenAi(Box::new(openai::Settings::new(stub.base_url(), "stub", 8))));
+    let engine = filled(&kit);
+    let texts = |text: &str| {
+        let mut file = String::from("---\ntype: atomic_fact_daily\nuser_id: mira\n---\n");
+        for n in 0..1500 {
+            file.push_str(&format!(
+                "<!-- entry:af_{n} -->\n## af_{n}\n\n**timestamp**: 2026-01-02T03:04:05+00:00\n\n### Fact\n{text} {n}\n<!-- /entry:af_{n} -->\n"
+            ));
+        }
+        file
+    };
+    let path = "default_app/default_project/users/mira/.atomic_facts/atomic_fact-2026-01-02.md";
+    for text in ["spring", "summer", "autumn"] {
+        kit.write(path, &texts(text));
+        engine.quiesce().expect("synced");
+    }
+    let kept = engine.status().expect("status").embedding.cache_entries;
+    assert_eq!(kept, 4506);
+    engine.upkeep().expect("kept up");
+    let kept = engine.status().expect("status").embedding.cache_entries;
+    assert_eq!(kept, 1506);
+    let paid = stub.texts();
+    engine.rebuild(&mut |_| {}).expect("rebuilt");
+    assert_eq!(stub.texts(), paid);
 }
