@@ -17,6 +17,7 @@ mod place;
 mod read;
 pub mod segment;
 mod time;
+mod whole;
 mod yaml;
 
 pub use daily::{DailyFile, EditError};
@@ -28,6 +29,7 @@ pub use place::{
     sanitize, scope_dir, segment_path, session_dir, skill_path, topic_name, track_of,
 };
 pub use read::{ENTRY_BYTES_MAX, FileReading, read_file};
+pub use whole::{Category, parse_taxonomy, render_taxonomy, render_whole};
 
 /// One thing wrong with one file or one entry, told once.
 #[derive(Clone, Debug, PartialEq, Eq)]
