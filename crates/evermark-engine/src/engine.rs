@@ -108,6 +108,13 @@ impl Engine {
         self.inner.sync(false, &mut |_| {})
     }
 
+    /// Makes work that waits after a failure due at once: a provider, or space, is back.
+    pub fn hasten(&self) -> Result<(), Error> {
+        self.inner.ledger().hasten(None)?;
+        self.inner.tasks.indexer.ring();
+        Ok(())
+    }
+
     /// Does the index's housekeeping now, if any is due.
     pub fn upkeep(&self) -> Result<(), Error> {
         self.inner.upkeep_tick().map(|_| ())

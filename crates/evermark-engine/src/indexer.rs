@@ -60,6 +60,15 @@ pub(crate) struct Retry {
     after: Option<Duration>,
 }
 
+/// What a round writes.
+struct Rows {
+    rows: Vec<Indexable>,
+    /// Rows that should have a vector and could not get one.
+    vectorless: HashSet<MemoryKey>,
+    /// By position, the files that must be tried again.
+    retries: HashMap<usize, Retry>,
+}
+
 /// A file read for indexing.
 struct Read {
     claim: Claim,
@@ -248,7 +257,7 @@ impl Inner {
                 }
             }
         }
-        let (rows, retries) = self.rows_of(&read, &live);
+        let Rows { rows, vectorless, retries } = self.rows_of(&read, &live);
         self.reach("index.embedded")?;
         for chunk in rows.chunks(self.settings.flush_rows_max.max(1)) {
             live.index.upsert(chunk)?;
@@ -259,7 +268,7 @@ impl Inner {
         drop(rows);
         for (position, file) in read.into_iter().enumerate() {
             let retry = retries.get(&position).cloned();
-            self.finish(file, retry, &upserted, &live, unflushed)?;
+            self.finish(file, retry, &upserted, &vectorless, &live, unflushed)?;
         }
         self.reach("index.upserted")
     }
@@ -282,22 +291,30 @@ impl Inner {
         file: Read,
         retry: Option<Retry>,
         upserted: &HashSet<MemoryKey>,
+        vectorless: &HashSet<MemoryKey>,
         live: &Live,
         unflushed: &mut Unflushed,
     ) -> Result<(), Error> {
         let Read { claim, ticket, stamp, digest, reading, before } = file;
         // An entry that is there but cannot be read keeps its last good row.
         let unreadable: HashSet<&str> = reading.findings.iter().filter_map(|finding| finding.entry.as_deref()).collect();
-        let has_vectors = retry.is_none();
         let mut entries: HashMap<MemoryKey, Digest32> = HashMap::new();
         let mut messages = Vec::new();
         for memory in &reading.memories {
-            entries.entry(memory.key()).or_insert_with(|| entry_digest(memory, live, has_vectors));
+            let key = memory.key();
+            let digest = entry_digest(memory, live, !vectorless.contains(&key));
+            entries.entry(key).or_insert(digest);
             if let (Kind::Episode, Some(session)) = (memory.kind(), &memory.session_id) {
                 messages.extend(
                     memory.message_ids.iter().map(|id| MessageRef { session: session.clone(), message_id: id.clone() }),
                 );
             }
+        }
+        if let Some(retry) = retry.as_ref().filter(|_| entries == before) {
+            // Tried again, and nothing came of it: write nothing.
+            self.ledger().fail(&claim, retry.class, &retry.message, retry.after)?;
+            self.applied(&claim.path, ticket);
+            return Ok(());
         }
         let mut gone = Vec::new();
         for (key, digest) in before {
@@ -367,31 +384,37 @@ impl Inner {
     }
 
     /// Makes the rows of what is new or changed, with vectors where they can be had.
-    ///
-    /// Returns the rows and, by position in `read`, what must be tried again.
-    fn rows_of(&self, read: &[Read], live: &Live) -> (Vec<Indexable>, HashMap<usize, Retry>) {
-        let mut chosen: Vec<(usize, &Memory)> = Vec::new();
+    fn rows_of(&self, read: &[Read], live: &Live) -> Rows {
+        let mut chosen: Vec<(&Read, usize, &Memory)> = Vec::new();
         let mut keys = HashSet::new();
         for (position, file) in read.iter().enumerate() {
             for memory in &file.reading.memories {
                 let key = memory.key();
-                let known = file.before.get(&key);
-                if known != Some(&entry_digest(memory, live, true)) && keys.insert(key) {
-                    chosen.push((position, memory));
+                if file.before.get(&key) != Some(&entry_digest(memory, live, true)) && keys.insert(key) {
+                    chosen.push((file, position, memory));
                 }
             }
         }
-        let memories: Vec<&Memory> = chosen.iter().map(|(_, memory)| *memory).collect();
+        let memories: Vec<&Memory> = chosen.iter().map(|(_, _, memory)| *memory).collect();
         let (rows, failure) = self.indexables(&memories, live);
-        let mut retries = HashMap::new();
-        if let Some(retry) = failure {
-            for ((position, memory), row) in chosen.iter().zip(&rows) {
-                if row.vector.is_none() && memory.body.embed_text().is_some() {
-                    retries.insert(*position, retry.clone());
-                }
+        let Some(retry) = failure else {
+            return Rows { rows, vectorless: HashSet::new(), retries: HashMap::new() };
+        };
+        let mut some = Rows { rows: Vec::new(), vectorless: HashSet::new(), retries: HashMap::new() };
+        for ((file, position, memory), row) in chosen.into_iter().zip(rows) {
+            if row.vector.is_some() || memory.body.embed_text().is_none() {
+                some.rows.push(row);
+                continue;
             }
+            let key = memory.key();
+            some.retries.insert(position, retry.clone());
+            // A row that is there without its vector is not written again to stay so.
+            if file.before.get(&key) != Some(&entry_digest(memory, live, false)) {
+                some.rows.push(row);
+            }
+            some.vectorless.insert(key);
         }
-        (rows, retries)
+        some
     }
 
     /// Analyses and embeds memories. A failing provider leaves rows without vectors, and says why.

@@ -50,7 +50,7 @@ impl Default for Settings {
             segment_chars_max: 24_000,
             inbox_session_max: 20_000,
             inbox_total_max: 1_000_000,
-            query_embed_timeout: Duration::from_secs(5),
+            query_embed_timeout: Duration::from_secs(2),
         }
     }
 }

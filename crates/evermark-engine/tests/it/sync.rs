@@ -2,10 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests write and remove files as people do")]
 
-use crate::kit::{Kit, add, flush, search, subjects};
+use crate::kit::{Kit, add, ask, flush, search, subjects};
 use evermark_core::memory::Role::User;
 use evermark_engine::Engine;
+use evermark_engine::search::Method;
 use evermark_engine::status::Verdict;
+use evermark_models::openai;
+use evermark_models::provider::Provider;
+use evermark_sim::stub_embeddings::{Answer, StubEmbeddings};
 use std::fs::{self, File};
 use std::time::Duration;
 
@@ -219,4 +223,36 @@ fn appending_beside_a_person_who_saves_loses_neither() {
     assert!(text.contains("walk was in May") && text.contains("walk was in June"));
     engine.quiesce().expect("synced");
     assert_eq!(search(&engine, "mira", "May").episodes.len(), 1);
+}
+
+#[test]
+fn a_provider_that_stays_down_costs_no_write_and_vectors_come_when_it_is_back() {
+    let mut kit = Kit::new();
+    let stub = StubEmbeddings::start(16);
+    stub.always(Some(Answer::status(503, "down for the day")));
+    let mut settings = openai::Settings::new(stub.base_url(), "stub", 16);
+    settings.max_retries = 0;
+    kit.provider = Some(Provider::OpenAi(Box::new(settings)));
+    kit.write(&path_of("user0"), &episode_file("user0", &[("ep_1", "The heron nests by the mill.")]));
+    let engine = kit.open();
+    let report = engine.quiesce().expect("synced");
+    assert_eq!(report.rows_upserted, 1);
+    let answer = engine.search(ask("user0", "heron", Method::Hybrid)).expect("searched");
+    assert_eq!((answer.episodes.len(), answer.method), (1, Some(Method::Keyword)));
+    let status = engine.status().expect("status");
+    assert_eq!((status.verdict, status.queue.failing, status.queue.parked), (Verdict::Degraded, 1, 0));
+    for _ in 0..3 {
+        engine.hasten().expect("hastened");
+        assert_eq!(engine.quiesce().expect("synced").rows_upserted, 0);
+    }
+    stub.always(None);
+    let back = (0..100).any(|_| {
+        engine.hasten().expect("hastened");
+        let upserted = engine.quiesce().expect("synced").rows_upserted;
+        std::thread::park_timeout(Duration::from_millis(100));
+        upserted == 1
+    });
+    assert!(back);
+    assert_eq!(engine.search(ask("user0", "heron", Method::Vector)).expect("searched").episodes.len(), 1);
+    assert_eq!(engine.status().expect("status").queue.failing, 0);
 }
