@@ -41,9 +41,11 @@ pub fn buffered(layout: &Layout) -> Result<Vec<Buffered>> {
     let at = |source| Error::Ledger { doing: "read messages", path: path.clone(), source };
     let connection = Connection::open_with_flags(&copy.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(at)?;
     let there: bool = connection
-        .query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'unprocessed_buffer')", [], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'unprocessed_buffer')",
+            [],
+            |row| row.get(0),
+        )
         .map_err(at)?;
     if !there {
         return Ok(Vec::new());

@@ -290,10 +290,10 @@ impl Walk<'_> {
                     FileType::RegularFile if place::is_conflict_copy(text) => {
                         self.report.find(&child_rel(), What::ConflictCopy);
                     }
-                    FileType::RegularFile if self.vault.is_leftover(text) => {
-                        if self.report.leftovers.len() < REPORTED_MAX {
-                            self.report.leftovers.push(child_rel());
-                        }
+                    FileType::RegularFile
+                        if self.vault.is_leftover(text) && self.report.leftovers.len() < REPORTED_MAX =>
+                    {
+                        self.report.leftovers.push(child_rel());
                     }
                     FileType::RegularFile => {}
                     FileType::Symlink if text.starts_with(".#") => {}

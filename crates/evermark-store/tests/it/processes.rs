@@ -12,6 +12,7 @@ const CHILD: &str = "EVERMARK_STORE_TEST_ROOT";
 
 /// Not a test of its own: the body of the second process.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test binary started again has no other place for an argument")]
 fn child_takes_the_root() {
     let Some(root) = std::env::var_os(CHILD) else { return };
     let layout = Layout::open(Path::new(&root)).unwrap();
