@@ -7,6 +7,7 @@
 
 mod fold;
 mod script;
+mod stem;
 mod unspaced;
 mod words;
 
@@ -81,7 +82,6 @@ struct Analysis<'a> {
     emit: &'a mut dyn FnMut(&str),
     left: usize,
     buffer: String,
-    stemmer: rust_stemmers::Stemmer,
 }
 
 impl Analysis<'_> {
@@ -96,13 +96,7 @@ impl Analysis<'_> {
 
 fn analyse(text: &str, side: Side, emit: &mut dyn FnMut(&str)) {
     let text = normalised(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)]);
-    let mut analysis = Analysis {
-        side,
-        emit,
-        left: TERMS_MAX,
-        buffer: String::new(),
-        stemmer: rust_stemmers::Stemmer::create(rust_stemmers::Algorithm::English),
-    };
+    let mut analysis = Analysis { side, emit, left: TERMS_MAX, buffer: String::new() };
     if text.is_ascii() {
         return line(&text, false, &mut analysis);
     }

@@ -151,6 +151,16 @@ fn hostile_text_is_bounded() {
 
 proptest::proptest! {
     #[test]
+    fn remembered_stems_are_the_stemmers(words in proptest::collection::vec("[a-z]{3,26}(ing|ed|ies|ational|y|s|)", 40)) {
+        let stemmer = rust_stemmers::Stemmer::create(rust_stemmers::Algorithm::English);
+        for word in words.iter().chain(&words) {
+            let mut stemmed = word.clone();
+            stem::stem(&mut stemmed);
+            assert_eq!(stemmed, stemmer.stem(word));
+        }
+    }
+
+    #[test]
     fn any_text_gives_clean_terms(text in "\\PC{0,80}") {
         for term in terms(&text) {
             assert!(!term.is_empty() && term.len() <= TERM_BYTES_MAX && !term.contains(char::is_whitespace), "{term:?}");

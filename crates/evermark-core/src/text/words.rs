@@ -6,6 +6,7 @@
 
 use super::fold::{fold_into, is_stop_word};
 use super::script::{self, Class};
+use super::stem::stem;
 use super::{Analysis, TERM_BYTES_MAX};
 
 /// Longest plain word, in bytes; the longest English word in use has 45 letters. The rest of a longer one is noise.
@@ -247,11 +248,9 @@ fn plain(word: &str, analysis: &mut Analysis<'_>) {
     let single_letter = buffer.chars().nth(1).is_none() && !buffer.starts_with(char::is_numeric);
     if !single_letter && !is_stop_word(&buffer) {
         if buffer.len() > 2 && buffer.bytes().all(|b| b.is_ascii_lowercase()) {
-            let stem = analysis.stemmer.stem(&buffer);
-            analysis.term(&stem);
-        } else {
-            analysis.term(&buffer);
+            stem(&mut buffer);
         }
+        analysis.term(&buffer);
     }
     analysis.buffer = buffer;
 }
