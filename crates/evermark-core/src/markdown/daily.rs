@@ -135,14 +135,11 @@ impl DailyFile {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
+        if !matches!(self.body.as_bytes().last().or(self.header.render().as_bytes().last()), None | Some(b'\n')) {
+            // Entries start on a line of their own. Rare enough to simply look at the file again.
+            *self = Self::parse(&(self.render() + self.newline().as_str()));
+        }
         let newline = self.newline().as_str();
-        if !self.body.is_empty() && !self.body.ends_with('\n') {
-            self.body.push_str(newline);
-            self.scan.lines += 1;
-        }
-        if self.body.is_empty() {
-            self.header.end_line();
-        }
         let mut ids = Vec::with_capacity(drafts.len());
         let date = day.strftime("%Y%m%d").to_string();
         let mut sequence = self.next_sequence();

@@ -120,7 +120,7 @@ impl FrontMatter {
     fn read(&mut self) {
         let Some(block) = self.block.clone() else { return };
         match yaml::parse(&self.raw[block.clone()]) {
-            Ok(fields) => self.fields = fields,
+            Ok(fields) => self.fields = locate(fields, &self.raw[block]),
             Err(fault) => {
                 let line = 2 + fault.line.min(self.raw[block].matches('\n').count());
                 self.fault = Some(FrontMatterFault {
@@ -289,17 +289,10 @@ impl FrontMatter {
         if !fields.iter().map(|field| (&field.key, &field.value)).eq(expected.iter().map(|(key, value)| (key, value))) {
             return Err(NotEditable);
         }
+        self.fields = locate(fields, &raw[block.start..end]);
         self.raw = raw;
         self.block = Some(block.start..end);
-        self.fields = fields;
         Ok(())
-    }
-
-    /// Ends the last line, where a file stops behind the closing `---`.
-    pub(super) fn end_line(&mut self) {
-        if self.is_present() && !self.raw.ends_with('\n') {
-            self.raw.push_str(self.newline.as_str());
-        }
     }
 
     /// Puts this block's byte order mark and line ending into `fresh`: for a file that had no block.
@@ -310,6 +303,21 @@ impl FrontMatter {
         fresh.block = fresh.block.map(|block| block.start + lead..block.end + lead);
         *self = fresh;
     }
+}
+
+/// Returns the fields with lines that count line feeds, as all of this crate does. To YAML a lone carriage return ends a line
+/// as well; where there is one, keys cannot be found by their line, and are not edited.
+fn locate(mut fields: Vec<Field>, block: &str) -> Vec<Field> {
+    let feeds = block.bytes().filter(|byte| *byte == b'\n').count();
+    let pairs = block.matches("\r\n").count();
+    if block.bytes().filter(|byte| *byte == b'\r').count() > pairs {
+        for field in &mut fields {
+            field.at_margin = false;
+            field.inline = None;
+            field.line = field.line.min(feeds);
+        }
+    }
+    fields
 }
 
 /// Returns the line that starts at `at`, with its ending; `None` at the end of the text.

@@ -84,6 +84,7 @@ fn what_cannot_be_edited_alone_is_left_alone() {
         "---\n  a: 1\n---\n",
         "---\n? a\n: 1\n---\n",
         "---\na: &x [1]\nb: *x\n---\n",
+        "---\nb: 2\r\r\na: 1\n---\n",
         "---\na: [\n---\n",
     ] {
         let mut header = split(text);
