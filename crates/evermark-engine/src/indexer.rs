@@ -156,20 +156,14 @@ impl Inner {
                 (Reason::Changed, Fingerprint::Gone)
             }
         };
-        // Counted before the job is there, so that whoever does it first finds it counted.
-        let fresh = {
-            let mut pending = self.pending.lock().expect(POISON);
-            let ticket = pending.entry(path.to_owned()).or_default();
-            *ticket += 1;
-            *ticket == 1
-        };
         let job = NewJob { path: path.to_owned(), reason, priority: Priority::Interactive, fingerprint };
-        let added = self.ledger().enqueue(&[job]);
-        if fresh && !matches!(added, Ok(1)) && !matches!(self.ledger().job(path), Ok(Some(job)) if job.attempts == 0) {
-            // It is parked with this very content, or could not be enqueued: nobody will take it off the list.
-            self.pending.lock().expect(POISON).remove(path);
+        // Under this lock whoever claims the job finds it counted. A job that is there already for this very content is
+        // counted already, or parked and nobody's to wait for.
+        let mut pending = self.pending.lock().expect(POISON);
+        if self.ledger().enqueue(&[job])? > 0 {
+            *pending.entry(path.to_owned()).or_default() += 1;
         }
-        added?;
+        drop(pending);
         self.tasks.indexer.ring();
         Ok(())
     }
