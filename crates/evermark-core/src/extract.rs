@@ -29,7 +29,8 @@ pub fn split(messages: Vec<Message>, policy: SegmentPolicy, last: bool) -> (Vec<
     let mut chars = 0;
     for message in messages {
         let length = message.text().chars().count();
-        let silence = open.last().is_some_and(|before| message.timestamp_ms.saturating_sub(before.timestamp_ms) > gap_ms);
+        let silence =
+            open.last().is_some_and(|before| message.timestamp_ms.saturating_sub(before.timestamp_ms) > gap_ms);
         let full = open.len() >= policy.messages_max || chars + length > policy.chars_max;
         if (silence || full) && has_owner(&open) {
             closed.push(std::mem::take(&mut open));
@@ -193,7 +194,9 @@ fn sentences(line: &str) -> Vec<String> {
         if wide || narrow {
             // Take closing marks and repeated stops along.
             let mut end = i + 1;
-            while end < chars.len() && matches!(chars[end].1, '.' | '!' | '?' | '。' | '！' | '？' | '"' | '\'' | '”' | '’' | ')' | '）') {
+            while end < chars.len()
+                && matches!(chars[end].1, '.' | '!' | '?' | '。' | '！' | '？' | '"' | '\'' | '”' | '’' | ')' | '）')
+            {
                 end += 1;
             }
             let followed = chars.get(end).is_none_or(|(_, next)| next.is_whitespace());
@@ -243,10 +246,7 @@ fn is_question(sentence: &str) -> bool {
 
 /// Tells whether a sentence only greets, thanks or agrees.
 fn is_courtesy(sentence: &str) -> bool {
-    let words: Vec<String> = sentence
-        .unicode_words()
-        .map(|word| word.to_lowercase())
-        .collect();
+    let words: Vec<String> = sentence.unicode_words().map(|word| word.to_lowercase()).collect();
     if words.is_empty() {
         return true;
     }

@@ -34,7 +34,11 @@ impl Inner {
             }
         }
         for (session, messages) in sessions {
-            tracing::info!(session = session.id, n_messages = messages.len(), "taking over messages from EverOS's buffer");
+            tracing::info!(
+                session = session.id,
+                n_messages = messages.len(),
+                "taking over messages from EverOS's buffer"
+            );
             let path = inbox_path(&session.scope, &session.id, 1)?;
             let batch = Batch {
                 scope: session.scope,

@@ -170,11 +170,7 @@ impl Engine {
     }
 
     /// Brings the index up to date with the Markdown now. `allow_mass_delete` lets held removals proceed once.
-    pub fn sync(
-        &self,
-        allow_mass_delete: bool,
-        progress: &mut dyn FnMut(ProgressMark),
-    ) -> Result<SyncReport, Error> {
+    pub fn sync(&self, allow_mass_delete: bool, progress: &mut dyn FnMut(ProgressMark)) -> Result<SyncReport, Error> {
         self.inner.open_for_verbs()?;
         let report = self.inner.sync(allow_mass_delete, progress)?;
         if self.inner.needs_rebuild() {

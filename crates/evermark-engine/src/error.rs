@@ -1,10 +1,10 @@
 //! What can go wrong in a verb, and what the caller should do about it.
 
+use evermark_core::embed::EmbedError;
 use evermark_core::error::ErrorKind;
 use evermark_core::filter::FilterError;
 use evermark_core::index::IndexError;
 use evermark_core::markdown::UnsafeName;
-use evermark_core::embed::EmbedError;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]

@@ -4,10 +4,10 @@
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::search::Unprocessed;
+use evermark_core::error::ErrorKind;
 use evermark_core::id::Scope;
 use evermark_core::markdown::inbox::{self, Batch, Mode};
 use evermark_core::markdown::segment::{self, SegmentPlan};
-use evermark_core::error::ErrorKind;
 use evermark_core::markdown::{FileKind, inbox_sequence, place, session_dir};
 use evermark_core::memory::{Digest32, Message};
 use evermark_store::vault::FileBytes;
@@ -218,7 +218,9 @@ impl Inner {
     pub(crate) fn create_file(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
         match self.vault.write(path, Expected::Absent, bytes) {
             Ok(_) => Ok(()),
-            Err(evermark_store::error::Error::Conflict { found: Some(found), .. }) if found == Digest32::of(bytes) => Ok(()),
+            Err(evermark_store::error::Error::Conflict { found: Some(found), .. }) if found == Digest32::of(bytes) => {
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }

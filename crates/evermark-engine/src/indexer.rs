@@ -291,7 +291,8 @@ impl Inner {
     ) -> Result<(), Error> {
         let Read { claim, ticket, stamp, digest, reading, before } = file;
         // An entry that is there but cannot be read keeps its last good row.
-        let unreadable: HashSet<&str> = reading.findings.iter().filter_map(|finding| finding.entry.as_deref()).collect();
+        let unreadable: HashSet<&str> =
+            reading.findings.iter().filter_map(|finding| finding.entry.as_deref()).collect();
         let mut entries: HashMap<MemoryKey, Digest32> = HashMap::new();
         let mut messages = Vec::new();
         for memory in &reading.memories {

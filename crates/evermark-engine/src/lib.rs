@@ -1,7 +1,7 @@
 //! The runtime: one handle over a root, plain blocking calls, background loops made of ticks.
 
-mod adopt;
 pub mod add;
+mod adopt;
 pub mod embedding;
 pub mod engine;
 pub mod error;

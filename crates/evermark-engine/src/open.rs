@@ -27,7 +27,8 @@ impl Inner {
         let vault = Vault::open(layout.root(), Arc::clone(&world), vault_settings)?;
         let embedder = Embedding::open(embeddings, &layout.embeddings_dir(), &world)?;
         let model = embedder.as_ref().map(Embedding::model);
-        let (ledger, live, strays_possible) = open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id)?;
+        let (ledger, live, strays_possible) =
+            open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id)?;
         let tasks = Tasks::default();
         let watch = match settings.watch {
             true => {

@@ -66,10 +66,8 @@ impl Inner {
         report.rows += self.bring_over(&next, &copied)?;
         let next = Arc::new(next);
         self.reach("rebuild.swap")?;
-        self.ledger().bind(&Binding {
-            root_id: self.identity.root_id.clone(),
-            generation: next.generation.to_string(),
-        })?;
+        self.ledger()
+            .bind(&Binding { root_id: self.identity.root_id.clone(), generation: next.generation.to_string() })?;
         self.layout.swing(self.world.as_ref(), next.generation)?;
         *self.live.write().expect(POISON) = Arc::clone(&next);
         self.rebuild_wanted.store(false, Ordering::Release);

@@ -85,7 +85,8 @@ impl Inner {
 
     fn next_look(&self, sweeps: &Sweeps) -> Duration {
         let now = self.world.monotonic();
-        let sweep = sweeps.swept_at.map_or(Duration::ZERO, |at| (at + self.settings.sweep_interval).saturating_sub(now));
+        let sweep =
+            sweeps.swept_at.map_or(Duration::ZERO, |at| (at + self.settings.sweep_interval).saturating_sub(now));
         let now_us = self.world.now_us();
         let later = sweeps.later.values().min().map(|at| {
             Duration::from_micros(u64::try_from(at.saturating_sub(now_us)).unwrap_or(0)) + Duration::from_millis(1)
@@ -269,7 +270,8 @@ impl Inner {
             };
             self.index_all(progress)?;
             rounds += 1;
-            let second_looks = (!self.shrunk.lock().expect(POISON).is_empty()).then(|| micros(self.settings.second_look));
+            let second_looks =
+                (!self.shrunk.lock().expect(POISON).is_empty()).then(|| micros(self.settings.second_look));
             let wait = wait.max(second_looks);
             let Some(wait_us) = wait.filter(|_| rounds < 4) else { break };
             // Files being written and files being missed are looked at again as soon as that means something.

@@ -137,12 +137,7 @@ impl Inner {
     }
 
     /// Gives messages their ids, and leaves out those that are here or were extracted already.
-    fn fresh_messages(
-        &self,
-        session: &Session,
-        folder: &Folder,
-        sent: Vec<NewMessage>,
-    ) -> Result<Vec<Message>, Error> {
+    fn fresh_messages(&self, session: &Session, folder: &Folder, sent: Vec<NewMessage>) -> Result<Vec<Message>, Error> {
         let mut open: std::collections::HashMap<String, Digest32> = folder
             .batches
             .iter()
@@ -321,8 +316,11 @@ impl Inner {
             .into_iter()
             .partition(|(_, batch)| batch.messages.iter().any(|message| taken.contains(message.id.as_str())));
         folder.batches = kept;
-        let known: HashSet<String> =
-            folder.batches.iter().flat_map(|(_, batch)| batch.messages.iter().map(|message| message.id.clone())).collect();
+        let known: HashSet<String> = folder
+            .batches
+            .iter()
+            .flat_map(|(_, batch)| batch.messages.iter().map(|message| message.id.clone()))
+            .collect();
         let mut rest: Vec<Message> = touched
             .iter()
             .flat_map(|(_, batch)| &batch.messages)

@@ -164,7 +164,8 @@ impl Inner {
             Track::Knowledge => {}
         }
         if request.include_profile && request.owner.track == Track::User {
-            answer.profiles = search.index.fetch(&request.owner, Kind::Profile, std::slice::from_ref(&request.owner.id))?;
+            answer.profiles =
+                search.index.fetch(&request.owner, Kind::Profile, std::slice::from_ref(&request.owner.id))?;
         }
         if let Some(session_id) = request.filters.as_ref().and_then(Filter::top_level_session) {
             answer.unprocessed = self.unprocessed(&request.owner.scope, session_id)?;
@@ -203,7 +204,8 @@ impl Inner {
             degraded.push(Degraded {
                 stage: "vector",
                 code: "building",
-                reason: "vectors of the configured model are still being built; the answer comes from keywords alone".into(),
+                reason: "vectors of the configured model are still being built; the answer comes from keywords alone"
+                    .into(),
             });
             return Ok((Method::Keyword, None));
         }
@@ -232,7 +234,15 @@ fn kinds_of(track: Track) -> &'static [Kind] {
 
 impl Search<'_> {
     fn ask(&self, kind: Kind, limit: usize) -> Ask<'_> {
-        Ask { owner: &self.request.owner, kind, filter: &self.filter, parents: None, ids: None, deprecated: false, limit }
+        Ask {
+            owner: &self.request.owner,
+            kind,
+            filter: &self.filter,
+            parents: None,
+            ids: None,
+            deprecated: false,
+            limit,
+        }
     }
 
     fn keyword(&self, kind: Kind, limit: usize) -> Result<Vec<Hit>, Error> {
@@ -292,9 +302,9 @@ impl Search<'_> {
         let dense = self.dense(Kind::Episode, self.recall)?;
         let candidates: Vec<Hit> = fusion::union(&sparse, &dense);
         let episodes = self.fetch(Kind::Episode, candidates.iter().map(|hit| hit.id.clone()).collect())?;
-        let parents = episodes.values().flat_map(|episode| {
-            std::iter::once(episode.entry_id.clone()).chain(episode.parent_id.clone())
-        });
+        let parents = episodes
+            .values()
+            .flat_map(|episode| std::iter::once(episode.entry_id.clone()).chain(episode.parent_id.clone()));
         let parents: Vec<String> = parents.collect();
         let facts = self.facts_under(&parents)?;
         let ranked = fusion::hierarchy(&fusion::Hierarchy {

@@ -66,7 +66,14 @@ fn words_of_an_assistant_alone_wait_for_a_user() {
 fn every_message_ends_in_exactly_one_place() {
     for n in 0..40_i64 {
         let said: Vec<_> = (0..n)
-            .map(|i| message(i * 700, "x", if i % 3 == 0 { Role::Assistant } else { Role::User }, "word ".repeat((i % 7) as usize * 20).as_str()))
+            .map(|i| {
+                message(
+                    i * 700,
+                    "x",
+                    if i % 3 == 0 { Role::Assistant } else { Role::User },
+                    "word ".repeat((i % 7) as usize * 20).as_str(),
+                )
+            })
             .collect();
         for last in [false, true] {
             let (closed, open) = split(said.clone(), policy(), last);
@@ -84,13 +91,22 @@ fn statements_are_facts_and_courtesies_and_questions_are_not() {
         ("Thanks a lot!", &[]),
         ("OK, great.", &[]),
         ("Good morning everyone", &[]),
-        ("I met Dr. Smith at 4 p.m. on Monday. We agreed on v2.1 of the plan.", &["I met Dr. Smith at 4 p.m. on Monday.", "We agreed on v2.1 of the plan."]),
+        (
+            "I met Dr. Smith at 4 p.m. on Monday. We agreed on v2.1 of the plan.",
+            &["I met Dr. Smith at 4 p.m. on Monday.", "We agreed on v2.1 of the plan."],
+        ),
         ("We went to Rome last spring. It rained.", &["We went to Rome last spring. It rained."]),
         ("我下周要去北京旅游。你有什么建议吗？谢谢！", &["我下周要去北京旅游。"]),
         ("好的。", &[]),
         ("你知道怎么去吗", &[]),
-        ("My number is 3.14 exactly and the site is example.com now", &["My number is 3.14 exactly and the site is example.com now"]),
-        ("first line is here for you\nsecond line is here too", &["first line is here for you", "second line is here too"]),
+        (
+            "My number is 3.14 exactly and the site is example.com now",
+            &["My number is 3.14 exactly and the site is example.com now"],
+        ),
+        (
+            "first line is here for you\nsecond line is here too",
+            &["first line is here for you", "second line is here too"],
+        ),
         ("...", &[]),
         ("", &[]),
     ];

@@ -1,6 +1,9 @@
 //! A root that EverOS 1.5.1 wrote, taken over as it is.
 
-#![expect(clippy::disallowed_methods, reason = "the fixture is unpacked by tar and its files are compared byte by byte")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the fixture is unpacked by tar and its files are compared byte by byte"
+)]
 
 use crate::kit::Kit;
 use evermark_core::id::{Kind, Owner, Scope};
@@ -189,7 +192,8 @@ fn an_everos_root_lists_the_same_memories() {
         let request = &one["request"];
         let wire = request["memory_type"].as_str().expect("a type");
         let kind = Kind::from_name(wire).expect("the wire's names are ours");
-        let number = |key: &str, default: u64| usize::try_from(request[key].as_u64().unwrap_or(default)).expect("small");
+        let number =
+            |key: &str, default: u64| usize::try_from(request[key].as_u64().unwrap_or(default)).expect("small");
         let answer = engine
             .get(GetRequest {
                 owner: owner(request),
@@ -245,5 +249,14 @@ fn vector_and_hybrid_searches_find_what_everos_found() {
     engine.quiesce().expect("synced");
     assert_eq!(agreement(&engine, &searches["vector"]).1, Vec::<String>::new());
     // The queries of the second round are new to this process.
-    assert_eq!(stub.texts() - paid, searches["vector"].as_array().expect("a list").iter().map(|one| one["request"]["query"].as_str()).collect::<BTreeSet<_>>().len());
+    assert_eq!(
+        stub.texts() - paid,
+        searches["vector"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| one["request"]["query"].as_str())
+            .collect::<BTreeSet<_>>()
+            .len()
+    );
 }

@@ -38,7 +38,8 @@ fn dying_anywhere_loses_doubles_and_pays_for_nothing() {
             let engine = kit.open();
             add(&engine, "s", &[(0, "mira", User, "The gate code is 4711."), (4, "bot", Assistant, "Thanks!")]);
             kit.world.arm(point, nth);
-            let second = [(9000, "mira", User, "The dog is called Bruno."), (9001, "tom", User, "I mend the fence on Friday.")];
+            let second =
+                [(9000, "mira", User, "The dog is called Bruno."), (9001, "tom", User, "I mend the fence on Friday.")];
             let accepted = try_add(&engine, "s", &second).is_ok();
             let flushed = accepted && engine.flush(crate::kit::flush_of("s")).is_ok();
             drop(engine);
@@ -54,7 +55,8 @@ fn dying_anywhere_loses_doubles_and_pays_for_nothing() {
             add(&engine, "s", &second);
             flush(&engine, "s");
             engine.quiesce().expect("synced");
-            for (user, word, n) in [("mira", "gate", 1), ("mira", "Bruno", 1), ("tom", "fence", 1), ("tom", "Bruno", 1)] {
+            for (user, word, n) in [("mira", "gate", 1), ("mira", "Bruno", 1), ("tom", "fence", 1), ("tom", "Bruno", 1)]
+            {
                 let answer = search(&engine, user, word);
                 assert_eq!(answer.episodes.len(), n, "{point} #{nth}: {user} {word}");
                 assert!(answer.unprocessed.is_empty());

@@ -97,7 +97,9 @@ fn rows_that_no_file_holds_are_swept_when_the_ledger_was_lost() {
     let text = kit.read(&path);
     let start = text.find("<!-- entry:ep_").and_then(|at| text[at + 1..].find("<!-- entry:").map(|next| at + 1 + next));
     let start = start.expect("a second entry");
-    let end = text[start..].find("<!-- /entry").and_then(|at| text[start + at..].find('\n').map(|line| start + at + line + 1));
+    let end = text[start..]
+        .find("<!-- /entry")
+        .and_then(|at| text[start + at..].find('\n').map(|line| start + at + line + 1));
     kit.write(&path, &format!("{}{}", &text[..start], &text[end.expect("it ends")..]));
     let engine = kit.open();
     engine.quiesce().expect("synced");
@@ -133,7 +135,10 @@ fn another_model_gets_a_generation_of_its_own_and_keywords_answer_meanwhile() {
     assert_eq!((answer.episodes.len(), answer.degraded[0].code), (1, "building"));
     engine.rebuild(&mut |_| {}).expect("rebuilt");
     let answer = engine.search(ask("mira", "lantern shed", Method::Hybrid)).expect("searched");
-    assert_eq!((answer.episodes[0].episode.memory.body.search_text().contains("lantern"), answer.degraded), (true, vec![]));
+    assert_eq!(
+        (answer.episodes[0].episode.memory.body.search_text().contains("lantern"), answer.degraded),
+        (true, vec![])
+    );
     let nearest = engine.search(ask("mira", "The lantern hangs in the shed.", Method::Vector)).expect("searched");
     assert!(nearest.episodes[0].episode.memory.body.search_text().contains("lantern"));
 }

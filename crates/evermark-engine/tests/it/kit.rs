@@ -32,11 +32,7 @@ pub(crate) struct TestWorld {
 
 impl TestWorld {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            real: RealWorld::new(),
-            armed: Mutex::default(),
-            passed: Mutex::default(),
-        })
+        Arc::new(Self { real: RealWorld::new(), armed: Mutex::default(), passed: Mutex::default() })
     }
 
     /// Makes a point fail when it is passed for the `nth` time from now, counting from 1.

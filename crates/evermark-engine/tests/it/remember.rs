@@ -10,7 +10,8 @@ use serde_json::json;
 fn words_become_an_episode_and_facts_that_are_found() {
     let kit = Kit::new();
     let engine = kit.open();
-    let receipt = add(&engine, "tea", &[(0, "mira", User, "I drink oolong tea every morning."), (9, "bot", Assistant, "Noted!")]);
+    let receipt =
+        add(&engine, "tea", &[(0, "mira", User, "I drink oolong tea every morning."), (9, "bot", Assistant, "Noted!")]);
     assert_eq!((receipt.progress, receipt.stored, receipt.open), (Progress::Accumulated, 2, 2));
     let receipt = flush(&engine, "tea");
     assert_eq!((receipt.progress, receipt.facts, receipt.indexed), (Progress::Extracted, 1, Some(true)));
@@ -73,7 +74,11 @@ fn a_silence_closes_the_segment_before_it() {
 fn each_user_who_spoke_owns_the_episode() {
     let kit = Kit::new();
     let engine = kit.open();
-    add(&engine, "s", &[(0, "mira", User, "The ferry leaves at nine."), (5, "tom", User, "I bought two ferry tickets.")]);
+    add(
+        &engine,
+        "s",
+        &[(0, "mira", User, "The ferry leaves at nine."), (5, "tom", User, "I bought two ferry tickets.")],
+    );
     let receipt = flush(&engine, "s");
     assert_eq!((receipt.episodes.len(), receipt.facts), (2, 4));
     assert_eq!(search(&engine, "mira", "ferry").episodes.len(), 1);

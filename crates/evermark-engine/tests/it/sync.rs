@@ -69,7 +69,10 @@ fn an_edit_that_keeps_size_and_time_is_found() {
 fn an_added_entry_is_indexed_and_a_removed_one_is_not_found_again() {
     let (kit, engine) = kit_with(1);
     let path = path_of("user0");
-    kit.write(&path, &episode_file("user0", &[("ep_1", "The heron nests by the mill."), ("ep_by_hand", "A mole digs.")]));
+    kit.write(
+        &path,
+        &episode_file("user0", &[("ep_1", "The heron nests by the mill."), ("ep_by_hand", "A mole digs.")]),
+    );
     engine.quiesce().expect("synced");
     assert_eq!(search(&engine, "user0", "mole").episodes[0].episode.memory.id, "user0_ep_by_hand");
     kit.write(&path, &episode_file("user0", &[("ep_by_hand", "A mole digs.")]));
@@ -147,7 +150,8 @@ fn a_broken_entry_is_told_of_and_keeps_its_last_good_row_and_its_neighbours() {
 fn a_file_emptied_for_a_moment_loses_nothing() {
     let (kit, engine) = kit_with(0);
     let path = path_of("user0");
-    let entries: Vec<(String, String)> = (0..8).map(|n| (format!("ep_{n}"), format!("Bird number {n} sings."))).collect();
+    let entries: Vec<(String, String)> =
+        (0..8).map(|n| (format!("ep_{n}"), format!("Bird number {n} sings."))).collect();
     let entries: Vec<(&str, &str)> = entries.iter().map(|(id, text)| (id.as_str(), text.as_str())).collect();
     let whole = episode_file("user0", &entries);
     kit.write(&path, &whole);
@@ -205,7 +209,10 @@ fn a_second_engine_is_refused_and_told_who_has_the_root() {
     let (kit, engine) = kit_with(0);
     engine.set_address("http://127.0.0.1:4321").expect("signed");
     let refused = kit.try_open().err().expect("the root is in use").to_string();
-    assert!(refused.contains("http://127.0.0.1:4321") && refused.contains(&std::process::id().to_string()), "{refused}");
+    assert!(
+        refused.contains("http://127.0.0.1:4321") && refused.contains(&std::process::id().to_string()),
+        "{refused}"
+    );
     drop(engine);
     kit.open();
 }
