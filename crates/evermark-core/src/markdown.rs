@@ -3,7 +3,7 @@
 //! Invariant: what is parsed and rendered again is the same bytes, and an edit changes nothing but what it names. Nothing
 //! here panics on any input, and all of it is linear in the input. No I/O: paths and bytes come from the vault.
 //!
-//! Flow: [`place`] tells what a path is → [`read_file`] makes memories and findings of its bytes; [`DailyFile`] takes drafts
+//! Flow: [`place()`] tells what a path is → [`read_file`] makes memories and findings of its bytes; [`DailyFile`] takes drafts
 //! and edits and gives the bytes to write. Format: decision 0005 and contract §C.
 
 mod daily;

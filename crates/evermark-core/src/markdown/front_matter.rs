@@ -260,21 +260,13 @@ impl FrontMatter {
         if end < first {
             return Err(NotEditable);
         }
-        // A comment at the margin, or a blank line, is never part of a value that is being replaced whole.
-        while let Some(last) = text[first..end].trim_end_matches(['\r', '\n']).rfind('\n').map(|at| first + at + 1) {
-            let blank_tail = text[first..end].trim_end_matches(['\r', '\n']).len() + first;
-            let line = &text[last..blank_tail];
-            if line.starts_with('#') || line.trim().is_empty() {
-                end = last;
-            } else {
-                end = line_at(text, last).map_or(end, |line| line.end);
+        // A comment at the margin, or a blank line, is no part of a value that is replaced whole.
+        while let Some(last) = text[first..end].strip_suffix('\n').unwrap_or(&text[first..end]).rfind('\n') {
+            let last = first + last + 1;
+            if !text[last..end].starts_with('#') && !text[last..end].trim().is_empty() {
                 break;
             }
-        }
-        if !text[first..end].contains('\n') {
-            end = line_at(text, first).map_or(end, |line| line.end);
-        } else if text[first..end].trim_end_matches(['\r', '\n']).find('\n').is_none() {
-            end = line_at(text, first).map_or(end, |line| line.end);
+            end = last;
         }
         Ok(block.start + first..block.start + end)
     }
