@@ -2,7 +2,11 @@
 //!
 //! Raw Lance on the left, what this crate does on the right, same rows, same machine, same build.
 
-#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock and lives in the environment")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measurement reads the clock and prints what it found"
+)]
 
 use arrow_array::{RecordBatch, RecordBatchIterator};
 use evermark_core::filter::Filter;
@@ -37,6 +41,9 @@ fn main() {
     }
     if only.is_empty() || only == "change" {
         change(&generation, n, &mut random);
+    }
+    if only.is_empty() || only == "kinds" {
+        kinds(dir.path(), &mut random);
     }
     if only.is_empty() || only == "merge" {
         merge(dir.path(), n, &mut random);
@@ -172,6 +179,29 @@ fn change(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
     println!("{:?}", index.info().expect("info"));
 }
 
+/// One table for all kinds, or one each: a mixed batch of 60 rows, 20 times, three kinds.
+fn kinds(dir: &std::path::Path, random: &mut fastrand::Rng) {
+    let tables: Vec<LanceIndex> = (0..4).map(|at| open(&dir.join(format!("kind-{at}")))).collect();
+    let batches: Vec<Vec<Indexable>> =
+        (0..20).map(|batch| (0..60).map(|at| row(batch * 60 + at, random)).collect()).collect();
+    for _ in 0..3 {
+        time("20 mixed flushes into one table", || {
+            for batch in &batches {
+                tables[3].upsert(batch).expect("upsert");
+                tables[3].flush().expect("flush");
+            }
+        });
+        time("20 mixed flushes into three tables", || {
+            for batch in &batches {
+                for (table, part) in tables.iter().zip(batch.chunks(20)) {
+                    table.upsert(part).expect("upsert");
+                    table.flush().expect("flush");
+                }
+            }
+        });
+    }
+}
+
 /// What Lance's own upsert costs on a table of the same rows.
 fn merge(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -189,8 +219,8 @@ fn merge(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
         runtime.block_on(Dataset::write(reader, uri.as_str(), Some(params))).expect("write")
     });
     let mut dataset = Arc::new(dataset);
-    for n_rows in [1, 1, 1, 64, 64] {
-        let rows: Vec<Indexable> = (0..n_rows).map(|_| row(random.usize(..n), random)).collect();
+    for n_rows in [1, 1, 1, 64, 64, 1000] {
+        let rows: Vec<Indexable> = (0..n_rows).map(|at| row(at * 7919 % n, random)).collect();
         let batch = evermark_lance::encode(&rows, Some(WIDTH)).expect("a batch");
         dataset = time(&format!("lance: merge_insert {n_rows} replaced"), || {
             let schema = batch.schema();

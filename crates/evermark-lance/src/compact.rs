@@ -30,7 +30,8 @@ pub struct Piece {
 impl Piece {
     /// Returns what the piece would weigh without its dead rows.
     fn live_bytes(self) -> u64 {
-        if self.rows == 0 { 0 } else { self.bytes - self.bytes * self.dead.min(self.rows) / self.rows }
+        let dead = (self.bytes * self.dead.min(self.rows)).checked_div(self.rows);
+        self.bytes - dead.unwrap_or(self.bytes)
     }
 
     fn is_rotten(self) -> bool {

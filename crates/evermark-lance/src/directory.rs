@@ -8,6 +8,7 @@ use evermark_core::id::{MemoryKey, Owner};
 use evermark_core::memory::Digest32;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
 /// The fingerprint of a [`MemoryKey`]: 64 bits of SHA-256, so a million rows collide once in 10^7 tries.
 pub(crate) fn key_of(key: &MemoryKey) -> u64 {
@@ -93,10 +94,6 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
     pub(crate) fn find(&self, key: u64) -> Option<Address> {
         self.rows.get(&key).copied()
     }
@@ -166,26 +163,23 @@ impl Directory {
             }
         }
     }
-
-    /// Bytes of memory held, roughly.
-    pub(crate) fn bytes(&self) -> usize {
-        let rows = self.rows.capacity() * (size_of::<(u64, Address)>() + 1);
-        let lists: usize = self.owners.values().map(|list| list.capacity() * size_of::<Address>() + 48).sum();
-        rows + lists
-    }
 }
 
+/// Offsets of rows in one fragment, as ranges.
+pub(crate) type Ranges = Vec<Range<u64>>;
+
 /// Returns addresses (ascending) as ranges of offsets per fragment.
-pub(crate) fn ranges(addresses: &[Address]) -> Vec<(u64, Vec<std::ops::Range<u64>>)> {
-    let mut all: Vec<(u64, Vec<std::ops::Range<u64>>)> = Vec::new();
+pub(crate) fn ranges(addresses: &[Address]) -> Vec<(u64, Ranges)> {
+    let mut all: Vec<(u64, Ranges)> = Vec::new();
     for address in addresses {
         let offset = u64::from(address.offset());
-        match all.last_mut() {
-            Some((fragment, ranges)) if *fragment == address.fragment() => match ranges.last_mut() {
-                Some(range) if range.end == offset => range.end += 1,
-                _ => ranges.push(offset..offset + 1),
-            },
-            _ => all.push((address.fragment(), vec![offset..offset + 1])),
+        if all.last().is_none_or(|(fragment, _)| *fragment != address.fragment()) {
+            all.push((address.fragment(), Ranges::new()));
+        }
+        let Some((_, ranges)) = all.last_mut() else { continue };
+        match ranges.last_mut() {
+            Some(range) if range.end == offset => range.end += 1,
+            _ => ranges.push(offset..offset + 1),
         }
     }
     all

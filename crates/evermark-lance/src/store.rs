@@ -8,7 +8,7 @@
 //! takes. A reader holds the snapshot it reads; its files stay until it lets go.
 
 use crate::compact::{self, Piece};
-use crate::directory::{Address, ByFingerprint, Directory, Entry, key_of, owner_of, ranges};
+use crate::directory::{Address, ByFingerprint, Directory, Entry, Ranges, key_of, owner_of, ranges};
 use crate::error::{corrupt, failed};
 use crate::generation::Generation;
 use crate::room::{Lost, Room};
@@ -26,7 +26,6 @@ use futures::future::try_join_all;
 use lance::Dataset;
 use lance_table::format::Fragment;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -104,7 +103,7 @@ pub(crate) struct Store {
 pub(crate) struct OwnerRows {
     pub(crate) snapshot: Snapshot,
     /// Rows on disk that no waiting change replaces, per fragment.
-    pub(crate) ranges: Vec<(u64, Vec<Range<u64>>)>,
+    pub(crate) ranges: Vec<(u64, Ranges)>,
     pub(crate) n_rows: usize,
     pub(crate) waiting: Vec<Arc<Indexable>>,
 }
@@ -476,7 +475,7 @@ impl Store {
                         Ok::<_, IndexError>(rows)
                     }
                 });
-                Ok(try_join_all(parts).await?)
+                try_join_all(parts).await
             };
             let parts = self.room.run("fetch memories", READ_DEADLINE, task).map_err(IndexError::from)?;
             read.extend(parts.into_iter().flatten().map(|(address, memory)| (address.0, memory)));
@@ -546,12 +545,6 @@ impl Store {
         let live = sweep::live(&self.table.path, &snapshot);
         let fragments = snapshot.fragments().len() as u64;
         (sweep::versions(&self.table.path), fragments, sweep::allocated(&self.dir), live)
-    }
-
-    /// Returns the bytes of memory that the directory takes.
-    #[expect(dead_code)]
-    pub(crate) fn directory_bytes(&self) -> usize {
-        self.state().directory.as_ref().map_or(0, Directory::bytes)
     }
 
     /// Reclaims first, then merges a bounded number of groups, reclaiming after each.

@@ -5,7 +5,7 @@
 //! its writer believes (its local writer drops the last error), and files and directories are synced before and after the
 //! manifest appears.
 
-use crate::directory::{Address, ByFingerprint, Directory};
+use crate::directory::{Address, ByFingerprint, Directory, Ranges};
 use crate::error::{corrupt, cut_short, failed, unreadable};
 use crate::rows;
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
@@ -24,7 +24,6 @@ use lance_table::format::Fragment;
 use lance_table::io::deletion::relative_deletion_file_path;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -280,7 +279,7 @@ pub(crate) async fn read(
     at: &Snapshot,
     id: u64,
     columns: &[&str],
-    ranges: Option<Vec<Range<u64>>>,
+    ranges: Option<Ranges>,
     visit: &mut (dyn FnMut(RecordBatch) -> Result<(), IndexError> + Send),
 ) -> Result<(), IndexError> {
     let doing = "read rows of the index";

@@ -61,6 +61,9 @@ pub(crate) struct Views {
     world: Arc<dyn World>,
 }
 
+/// A loaded view and the changes that concern it.
+type Touched<'a> = (u64, Arc<RwLock<Shelf>>, Vec<&'a Change>);
+
 /// Why loading stopped.
 enum Stopped {
     TooLarge,
@@ -175,18 +178,11 @@ impl Views {
         }
         // What they say is kept while it fits; without it a view is smaller, and hits are read from the table.
         for payloads in [Payloads::Keep, Payloads::LeaveOut] {
-            let empty = Shelf::new(owner.clone(), self.dimension, payloads);
-            let bytes_max = self.bytes_max;
-            let shelf = store.read_owner(rows, &rows::VIEW_COLUMNS, Some(empty), move |shelf, batch| {
-                if let Some(filling) = shelf {
-                    fill(filling, batch)?;
-                    if filling.bytes() > bytes_max {
-                        *shelf = None;
-                    }
-                }
-                Ok(())
-            })?;
-            if let Some(mut shelf) = shelf {
+            let filling = Filling::new(Shelf::new(owner.clone(), self.dimension, payloads), self.bytes_max);
+            let mut filling =
+                store.read_owner(rows, &rows::VIEW_COLUMNS, filling, |filling, batch| filling.add(batch))?;
+            filling.empty()?;
+            if let Some(mut shelf) = filling.shelf {
                 put(&mut shelf, rows.waiting.iter().map(Arc::as_ref))?;
                 shelf.settle();
                 if shelf.bytes() <= self.bytes_max {
@@ -199,7 +195,7 @@ impl Views {
 
     /// Brings loaded views in step with changes. Called under the store's state lock, so that order is the same everywhere.
     pub(crate) fn apply(&self, changes: &[Pending]) {
-        let mut shelves: Vec<(u64, Arc<RwLock<Shelf>>, Vec<&Change>)> = Vec::new();
+        let mut shelves: Vec<Touched<'_>> = Vec::new();
         {
             let mut slots = self.slots();
             for pending in changes {
@@ -281,11 +277,48 @@ fn change(shelf: &mut Shelf, change: &Change) {
     }
 }
 
-/// Puts a batch of [`rows::VIEW_COLUMNS`] on the shelf.
-fn fill(shelf: &mut Shelf, batch: &RecordBatch) -> Result<(), IndexError> {
-    let columns = Columns::of(batch);
-    let (memories, tokens, vectors) = (rows::memories(batch)?, columns.strings("tokens")?, columns.vectors()?);
-    shelf.upsert(memories.iter().enumerate().map(|(row, memory)| view_row(memory, tokens.value(row), vectors.get(row))))
+/// A shelf that is being filled, some thousand rows at a time: each time it sorts what is new into what it has.
+struct Filling {
+    /// `None` once it has grown too large.
+    shelf: Option<Shelf>,
+    bytes_max: usize,
+    batches: Vec<RecordBatch>,
+    n_rows: usize,
+}
+
+/// Bounds the batches that are held (1.5 KB a row); an owner of ordinary size is one or two fillings.
+const FILLING_ROWS: usize = 3072;
+
+impl Filling {
+    fn new(shelf: Shelf, bytes_max: usize) -> Self {
+        Self { shelf: Some(shelf), bytes_max, batches: Vec::new(), n_rows: 0 }
+    }
+
+    /// Takes a batch of [`rows::VIEW_COLUMNS`].
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), IndexError> {
+        self.n_rows += batch.num_rows();
+        self.batches.push(batch.clone());
+        if self.n_rows < FILLING_ROWS { Ok(()) } else { self.empty() }
+    }
+
+    /// Puts what is held on the shelf.
+    fn empty(&mut self) -> Result<(), IndexError> {
+        let batches = std::mem::take(&mut self.batches);
+        self.n_rows = 0;
+        let Some(shelf) = &mut self.shelf else { return Ok(()) };
+        let mut parts = Vec::with_capacity(batches.len());
+        for batch in &batches {
+            let columns = Columns::of(batch);
+            parts.push((rows::memories(batch)?, columns.strings("tokens")?, columns.vectors()?));
+        }
+        shelf.upsert(parts.iter().flat_map(|(memories, tokens, vectors)| {
+            memories.iter().enumerate().map(|(row, memory)| view_row(memory, tokens.value(row), vectors.get(row)))
+        }))?;
+        if shelf.bytes() > self.bytes_max {
+            self.shelf = None;
+        }
+        Ok(())
+    }
 }
 
 fn view_row<'a>(memory: &'a Memory, tokens: &'a str, vector: Option<&'a [f32]>) -> ShelfRow<'a> {
