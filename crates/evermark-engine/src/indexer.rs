@@ -238,7 +238,7 @@ impl Inner {
                 Ok(Found::Gone) if claim.reason == Reason::Gone => self.forget(claim, ticket, &live, unflushed)?,
                 Ok(Found::Gone) => {
                     // It vanished after it was seen: not yet evidence. The sweep will miss it, and look twice.
-                    ledger.complete(&[claim.clone()])?;
+                    ledger.complete(std::slice::from_ref(&claim))?;
                     self.applied(&claim.path, ticket);
                 }
                 Ok(Found::Unreadable(problem)) => {

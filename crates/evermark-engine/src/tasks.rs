@@ -51,12 +51,15 @@ pub(crate) struct Tasks {
     pub(crate) applied: Bell,
 }
 
+type BellOf = fn(&Inner) -> &Bell;
+type TickOf = fn(&Inner) -> Result<Tick, Error>;
+
 /// Longest wait after a tick that failed; the wait doubles from a tenth of a second.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 impl Tasks {
     pub(crate) fn start(inner: &Arc<Inner>) -> Result<(), Error> {
-        let loops: [(&'static str, fn(&Inner) -> &Bell, fn(&Inner) -> Result<Tick, Error>); 4] = [
+        let loops: [(&str, BellOf, TickOf); 4] = [
             ("indexer", |inner| &inner.tasks.indexer, |inner| inner.indexer_tick()),
             ("reconcile", |inner| &inner.tasks.reconcile, |inner| inner.reconcile_tick()),
             ("remember", |inner| &inner.tasks.remember, |inner| inner.remember_tick()),
@@ -88,7 +91,7 @@ impl Tasks {
     }
 }
 
-fn run(inner: &Inner, name: &'static str, bell: fn(&Inner) -> &Bell, tick: fn(&Inner) -> Result<Tick, Error>) {
+fn run(inner: &Inner, name: &'static str, bell: BellOf, tick: TickOf) {
     let mut backoff = Duration::from_millis(100);
     while !inner.is_closing() {
         match catch_unwind(AssertUnwindSafe(|| tick(inner))) {

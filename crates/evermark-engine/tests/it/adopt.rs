@@ -1,10 +1,5 @@
 //! A root that EverOS 1.5.1 wrote, taken over as it is.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the fixture is unpacked by tar and its files are compared byte by byte"
-)]
-
 use crate::kit::Kit;
 use evermark_core::id::{Kind, Owner, Scope};
 use evermark_core::memory::Digest32;

@@ -1,7 +1,5 @@
 //! Edits made by people and other programs.
 
-#![expect(clippy::disallowed_methods, reason = "tests write and remove files as people do")]
-
 use crate::kit::{Kit, add, ask, flush, search, subjects};
 use evermark_core::memory::Role::User;
 use evermark_engine::Engine;
