@@ -84,19 +84,22 @@ impl From<Error> for Refusal {
         match error {
             Error::Invalid(message) => Self::invalid(message),
             Error::Filter(error) => Self::invalid(error.to_string()),
+            Error::Unsafe(error) => Self::invalid(error.to_string()),
             Error::NotFound(message) => Self::new(StatusCode::NOT_FOUND, Code::NotFound, message),
             Error::NotConfigured { .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::ProviderNotConfigured, error.to_string())
             }
             Error::Busy(message) => Self::saturated(message),
-            Error::NoSpace(_) => Self::of(kind, &error),
             // A provider says `Invalid` of the text it was given, so that is the request's fault, as in EverOS.
             Error::Embed(_) => Self::of(kind, &error),
             // The index says `Invalid` of vectors that have not its width: a matter of configuration.
             Error::Index(_) if kind == ErrorKind::Invalid => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::ConfigurationError, error.to_string())
             }
-            Error::Index(_) | Error::Store { .. } => Self::of(kind, &error),
+            Error::Index(_) => Self::of(kind, &error),
+            // A file that was there a moment ago: nothing the client named, and it may be back in a moment.
+            Error::Store(_) if kind == ErrorKind::NotFound => Self::of(ErrorKind::Unavailable, &error),
+            Error::Store(_) => Self::of(kind, &error),
         }
     }
 }

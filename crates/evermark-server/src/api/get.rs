@@ -2,7 +2,7 @@
 
 use super::default_scope;
 use super::memory::{AgentCaseItem, AgentSkillItem, EpisodeItem, MemoryItem, ProfileItem};
-use super::search::{filter, one_owner, owner, owners};
+use super::search::{FilterNode, filter, one_owner, owner, owners};
 use crate::check::{Fields, Given, Invalid};
 use evermark_core::id::Kind;
 use evermark_engine::get::{GetAnswer, GetRequest};
@@ -47,7 +47,7 @@ pub struct GetBody {
     pub sort_order: SortOrder,
     /// As in search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<FilterNode>)]
     pub filters: Option<Value>,
 }
 

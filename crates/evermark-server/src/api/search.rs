@@ -55,10 +55,25 @@ pub struct SearchBody {
     #[serde(default)]
     #[schema(default = false)]
     pub enable_llm_rerank: bool,
-    /// `{"AND": [..], "OR": [..], field: value or {op: value}}`, all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<FilterNode>)]
     pub filters: Option<Value>,
+}
+
+/// A filter, as the document shows it; requests carry it as it was sent, and the engine reads it.
+///
+/// All keys of a node must hold: `AND` and `OR` combine nodes, any other key is a field (`session_id`, `timestamp`,
+/// `sender_id`, `parent_type`, `parent_id`) with a value, or with `{op: value}` of `eq ne gt gte lt lte in`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FilterNode {
+    #[serde(rename = "AND", default, skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    pub and: Option<Vec<FilterNode>>,
+    #[serde(rename = "OR", default, skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    pub or: Option<Vec<FilterNode>>,
+    #[serde(flatten)]
+    pub clauses: serde_json::Map<String, Value>,
 }
 
 /// How to look.

@@ -93,7 +93,7 @@ fn is_ours(line: &str) -> bool {
 
 #[test]
 fn requests_are_read_as_everos_reads_them() {
-    let table = include_str!("../../tests/validation.jsonl");
+    let table = include_str!("../../tests/it/validation.jsonl");
     let mut wrong = Vec::new();
     let mut count = 0;
     for line in table.lines() {

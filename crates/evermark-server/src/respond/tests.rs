@@ -8,9 +8,9 @@ fn check(error: Error, status: u16, code: &str, message: &str) {
     assert_eq!((refusal.status.as_u16(), refusal.code.name(), refusal.message.as_str()), (status, code, message));
 }
 
-fn store(kind: ErrorKind) -> Error {
-    let source = Box::new(io::Error::other("secret cause"));
-    Error::Store { kind, context: "cannot write `a.md`".to_owned(), source }
+fn index(kind: ErrorKind) -> Error {
+    let source = Some(io::Error::other("secret cause").into());
+    Error::Index(IndexError { kind, message: "cannot write rows".to_owned(), source })
 }
 
 fn embed(kind: ErrorKind) -> Error {
@@ -29,26 +29,30 @@ fn each_failure_has_the_status_and_code_of_the_table() {
         "vector needs embedding, which is not configured",
     );
     check(Error::Busy("the inbox is full".into()), 429, "QUEUE_SATURATED", "the inbox is full");
-    check(
-        Error::NoSpace("a.md".into()),
-        507,
-        "INSUFFICIENT_STORAGE",
-        "the disk is full: a.md; free some space on the disk of the root and send the request again",
-    );
     check(embed(ErrorKind::Unavailable), 503, "EXTERNAL_SERVICE_UNAVAILABLE", "the provider refused");
     check(embed(ErrorKind::Invalid), 422, "INVALID_INPUT", "the provider refused");
-    let width = Error::Index(IndexError::new(ErrorKind::Invalid, "vector of 3, not 4"));
-    check(width, 500, "CONFIGURATION_ERROR", "vector of 3, not 4");
-    check(store(ErrorKind::Conflict), 409, "CONFLICT", "cannot write `a.md`");
-    check(store(ErrorKind::NotFound), 404, "NOT_FOUND", "cannot write `a.md`");
-    check(store(ErrorKind::Unavailable), 503, "EXTERNAL_SERVICE_UNAVAILABLE", "cannot write `a.md`");
-    check(store(ErrorKind::Internal), 500, "INTERNAL_ERROR", "Internal server error");
+    check(index(ErrorKind::Invalid), 500, "CONFIGURATION_ERROR", "cannot write rows");
+    check(index(ErrorKind::Conflict), 409, "CONFLICT", "cannot write rows");
+    check(index(ErrorKind::Unavailable), 503, "EXTERNAL_SERVICE_UNAVAILABLE", "cannot write rows");
+    check(index(ErrorKind::Internal), 500, "INTERNAL_ERROR", "Internal server error");
+    check(
+        index(ErrorKind::NoSpace),
+        507,
+        "INSUFFICIENT_STORAGE",
+        "cannot write rows; free some space on the disk of the root and send the request again",
+    );
+    check(
+        index(ErrorKind::Corrupt),
+        503,
+        "EXTERNAL_SERVICE_UNAVAILABLE",
+        "cannot write rows; derived data is damaged, `evermark index rebuild` makes it anew from the Markdown",
+    );
 }
 
 #[test]
 fn the_cause_goes_to_the_log_and_not_to_the_client() {
-    let refusal = Refusal::from(store(ErrorKind::Internal));
-    assert_eq!(refusal.detail.as_deref(), Some("cannot write `a.md`: secret cause"));
+    let refusal = Refusal::from(index(ErrorKind::Internal));
+    assert_eq!(refusal.detail.as_deref(), Some("cannot write rows: secret cause"));
     let response = refusal.render("id".to_owned(), "now".to_owned(), "/p".to_owned());
     assert_eq!(response.status(), 500);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");

@@ -1,0 +1,81 @@
+//! A real socket: binding, and stopping.
+
+use crate::kit::{Server, Setup, token};
+use evermark_server::{Options, ServeError, bind, serve};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+fn any(host: &str) -> SocketAddr {
+    format!("{host}:0").parse().unwrap()
+}
+
+#[tokio::test]
+async fn other_machines_are_let_in_only_with_a_token() {
+    let mut options = Options { addr: any("0.0.0.0"), ..Options::default() };
+    assert!(matches!(bind(&options).await, Err(ServeError::NeedsToken { .. })));
+    options.token = token("s3cret");
+    assert!(bind(&options).await.is_ok());
+    for host in ["127.0.0.1", "127.0.0.2"] {
+        assert!(bind(&Options { addr: any(host), ..Options::default() }).await.is_ok(), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_opened_elsewhere_is_held_to_the_same_rule() {
+    let listener = tokio::net::TcpListener::bind(any("0.0.0.0")).await.unwrap();
+    let server = Server::new();
+    let served = serve(server.app.clone(), listener, std::future::ready(())).await;
+    assert!(matches!(served, Err(ServeError::NeedsToken { .. })));
+}
+
+#[tokio::test]
+async fn a_request_that_has_arrived_is_answered_before_the_server_stops() {
+    let options = Options { addr: any("127.0.0.1"), shutdown_grace: Duration::from_secs(20), ..Options::default() };
+    let server = Server::with(Setup { options: options.clone(), ..Setup::default() });
+    let listener = bind(&options).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(server.app.clone(), listener, async {
+        stopped.await.unwrap();
+    }));
+
+    let body = r#"{"session_id":"s"}"#;
+    let head = format!(
+        "POST /api/v1/memory/flush HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    // The head is in and the body on its way when the server is told to stop.
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut idle = TcpStream::connect(addr).await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut seen = [0; 12];
+    idle.read_exact(&mut seen).await.unwrap();
+    assert_eq!(&seen, b"HTTP/1.1 200");
+    stop.send(()).unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("no_extraction"), "{answer}");
+    serving.await.unwrap().unwrap();
+    assert!(TcpStream::connect(addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_does_not_hold_the_server() {
+    let options = Options { addr: any("127.0.0.1"), shutdown_grace: Duration::from_millis(50), ..Options::default() };
+    let server = Server::with(Setup { options: options.clone(), ..Setup::default() });
+    let listener = bind(&options).await.unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let head = "POST /api/v1/memory/flush HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(server.app.clone(), listener, async {
+        stopped.await.unwrap();
+    }));
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
