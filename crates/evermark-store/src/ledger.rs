@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub mod catalog;
+mod rows;
 
 /// Passed before the ledger is opened.
 pub const OPEN: &str = "ledger.open";

@@ -5,7 +5,7 @@
 //! it. (The root itself may be reached through links; they are resolved once.) A link is reported as a finding.
 //!
 //! Reading never blocks on what is not a regular file and never reads more than it was told to. Writing is in
-//! [`write`](self::write), scanning in [`scan`](self::scan).
+//! [`mod@write`], scanning in [`scan`].
 
 use crate::dir::{self, Dir};
 use crate::error::{At, Error, Finding, Result, What};
