@@ -13,6 +13,11 @@ use std::sync::Arc;
 /// Says that this process was started anew with Lance's variables, so that it is never done twice.
 const COMPLETE: &str = "EVERMARK_ENVIRONMENT";
 
+/// What glibc's allocator reads. Loading an owner's rows takes tens of megabytes for a moment: these have them given back to
+/// the system instead of kept. Measured with `bench search --facts 100000`: 414 MB resident without, 198 MB with them.
+const ALLOCATOR: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "262144"), ("MALLOC_TRIM_THRESHOLD_", "262144")];
+
 /// Gives this process the environment that Lance needs, by starting it anew once: Lance reads its variables from the process,
 /// and a running process cannot change its own without `unsafe`. Returns when there is nothing to add, or when it cannot be
 /// done; Lance then goes by its defaults, which work and are less frugal.
@@ -24,8 +29,10 @@ pub(crate) fn complete_environment(env: &Environment) {
     // Its scratch directory would have to exist before the root's lock is taken, and nothing we ask for writes there.
     let missing = evermark_lance::environment(cpus, Path::new(""))
         .into_iter()
-        .filter(|variable| variable.name != "TMPDIR" && env.get(variable.name).is_none())
+        .filter(|variable| variable.name != "TMPDIR")
         .map(|variable| (variable.name, variable.value))
+        .chain(ALLOCATOR.map(|(name, value)| (name, value.to_owned())))
+        .filter(|(name, _)| env.get(name).is_none())
         .collect::<Vec<_>>();
     if missing.is_empty() {
         return;
