@@ -19,12 +19,14 @@ use std::time::Duration;
 pub struct Options {
     /// Width of the vectors, fixed for the life of a generation; `None` for one without vectors.
     pub dimension: Option<usize>,
-    /// Bytes that views of hot owners may take in memory.
+    /// Bytes that views of hot owners may take in memory; while one is loading, that one more.
     pub view_bytes_max: usize,
     /// How long a view that nobody uses is kept; looked at by `upkeep`.
     pub view_idle_max: Duration,
     /// Rows that may wait for a flush; one more flushes first.
     pub pending_rows_max: usize,
+    /// How long one Lance operation may take before it is abandoned. The longest ones move some ten thousand rows.
+    pub deadline: Duration,
 }
 
 impl Default for Options {
@@ -34,6 +36,7 @@ impl Default for Options {
             view_bytes_max: 128 << 20,
             view_idle_max: Duration::from_secs(600),
             pending_rows_max: 16_384,
+            deadline: Duration::from_secs(120),
         }
     }
 }
@@ -52,7 +55,7 @@ impl LanceIndex {
     /// width of vectors: then a new generation has to be built.
     pub fn open(dir: &Path, options: Options, world: Arc<dyn World>) -> Result<Self, IndexError> {
         let views = Views::new(options.dimension, options.view_bytes_max, options.view_idle_max, Arc::clone(&world));
-        let store = Store::open(dir, options.dimension, options.pending_rows_max, world)?;
+        let store = Store::open(dir, &options, world)?;
         Ok(Self { store, views, options })
     }
 

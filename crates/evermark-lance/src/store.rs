@@ -11,6 +11,7 @@ use crate::compact::{self, Piece};
 use crate::directory::{Address, ByFingerprint, Directory, Entry, Ranges, key_of, owner_of, ranges};
 use crate::error::{corrupt, failed};
 use crate::generation::Generation;
+use crate::index::Options;
 use crate::room::{Lost, Room};
 use crate::rows;
 use crate::sweep::{self, Swept};
@@ -31,10 +32,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Opening or reading takes milliseconds; a disk that needs this long is not there.
-const READ_DEADLINE: Duration = Duration::from_secs(60);
-/// Writing moves at most `pending_rows_max` rows or one compaction group.
-const WRITE_DEADLINE: Duration = Duration::from_secs(180);
 /// Rows encoded at once.
 const CHUNK_ROWS: usize = 4096;
 /// Passes in one round of upkeep: the next round goes on.
@@ -93,6 +90,7 @@ pub(crate) struct Store {
     schema: SchemaRef,
     pub(crate) dimension: Option<usize>,
     pending_rows_max: usize,
+    deadline: Duration,
     world: Arc<dyn World>,
     room: Room,
     state: Mutex<State>,
@@ -109,12 +107,8 @@ pub(crate) struct OwnerRows {
 }
 
 impl Store {
-    pub(crate) fn open(
-        dir: &Path,
-        dimension: Option<usize>,
-        pending_rows_max: usize,
-        world: Arc<dyn World>,
-    ) -> Result<Self, IndexError> {
+    pub(crate) fn open(dir: &Path, options: &Options, world: Arc<dyn World>) -> Result<Self, IndexError> {
+        let Options { dimension, pending_rows_max, deadline, .. } = *options;
         let path = dir.join("memories.lance");
         std::fs::create_dir_all(dir).map_err(|error| failed("make the index's directory", error))?;
         sweep::empty(&dir.join("tmp"))?;
@@ -134,7 +128,7 @@ impl Store {
         let opened = {
             let table = Arc::clone(&table);
             let task = async move { if exists { table.open().await } else { table.create().await } };
-            room.run("open the index", READ_DEADLINE, task)
+            room.run("open the index", deadline, task)
         };
         let snapshot = opened.map_err(IndexError::from)?;
         if generation.is_none() {
@@ -152,6 +146,7 @@ impl Store {
             schema,
             dimension,
             pending_rows_max,
+            deadline,
             world,
             room,
             state: Mutex::new(state),
@@ -240,8 +235,9 @@ impl Store {
         let removed: Vec<Address> = replaced.iter().map(|(_, address)| *address).collect();
         writer.dirty = true;
         let (fresh, deletions) = {
-            let (table, at) = (Arc::clone(&self.table), Arc::clone(at));
+            let (table, at, world) = (Arc::clone(&self.table), Arc::clone(at), Arc::clone(&self.world));
             self.run(writer, "write to the index", async move {
+                world.reach("lance.writing").map_err(|error| failed("write to the index", error))?;
                 let fresh = table.append(&at, batches).await?;
                 Ok((fresh, table.delete(&at, &removed).await?))
             })?
@@ -314,7 +310,7 @@ impl Store {
         doing: &str,
         task: impl Future<Output = Result<T, IndexError>> + Send + 'static,
     ) -> Result<T, IndexError> {
-        self.room.run(doing, WRITE_DEADLINE, task).map_err(|lost| match lost {
+        self.room.run(doing, self.deadline, task).map_err(|lost| match lost {
             Lost::Failed(error) => error,
             Lost::Abandoned(handle, error) => {
                 writer.abandoned = Some(handle);
@@ -429,7 +425,7 @@ impl Store {
             }
             Ok(into)
         };
-        self.room.run("load a memory owner's rows", READ_DEADLINE, task).map_err(Lost::into)
+        self.room.run("load a memory owner's rows", self.deadline, task).map_err(Lost::into)
     }
 
     /// Returns the memories with these ids, in the order asked.
@@ -477,7 +473,7 @@ impl Store {
                 });
                 try_join_all(parts).await
             };
-            let parts = self.room.run("fetch memories", READ_DEADLINE, task).map_err(IndexError::from)?;
+            let parts = self.room.run("fetch memories", self.deadline, task).map_err(IndexError::from)?;
             read.extend(parts.into_iter().flatten().map(|(address, memory)| (address.0, memory)));
         }
         let memories = found.into_iter().flatten().filter_map(|found| match found {
@@ -505,7 +501,7 @@ impl Store {
                 .await?;
                 Ok(rows)
             };
-            let rows = self.room.run("scan the index", READ_DEADLINE, task).map_err(IndexError::from)?;
+            let rows = self.room.run("scan the index", self.deadline, task).map_err(IndexError::from)?;
             for (key, path, digest) in rows {
                 if waiting.is_empty() || !waiting.contains_key(&key_of(&key)) {
                     visit(key, &path, digest);

@@ -54,6 +54,8 @@ struct Slots {
 
 pub(crate) struct Views {
     slots: Mutex<Slots>,
+    /// One at a time: what is being loaded comes on top of what is kept.
+    loading: Mutex<()>,
     loaded: Condvar,
     dimension: Option<usize>,
     bytes_max: usize,
@@ -78,7 +80,15 @@ impl From<IndexError> for Stopped {
 
 impl Views {
     pub(crate) fn new(dimension: Option<usize>, bytes_max: usize, idle_max: Duration, world: Arc<dyn World>) -> Self {
-        Self { slots: Mutex::default(), loaded: Condvar::new(), dimension, bytes_max, idle_max, world }
+        Self {
+            slots: Mutex::default(),
+            loading: Mutex::default(),
+            loaded: Condvar::new(),
+            dimension,
+            bytes_max,
+            idle_max,
+            world,
+        }
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -136,9 +146,10 @@ impl Views {
         if !first.get() {
             return rows.map(|_| None);
         }
+        let n_rows = rows.as_ref().map_or(0, |rows| rows.n_rows + rows.waiting.len());
         let built = rows.map_err(Stopped::Failed).and_then(|rows| {
-            let n_rows = rows.n_rows + rows.waiting.len();
-            self.build(store, owner, &rows).map(|shelf| (shelf, n_rows))
+            let _turn = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+            self.build(store, owner, &rows)
         });
         let mut slots = self.slots();
         let log = match slots.by_owner.remove(&key) {
@@ -147,7 +158,7 @@ impl Views {
         };
         self.loaded.notify_all();
         match built {
-            Ok((mut shelf, n_rows)) => {
+            Ok(mut shelf) => {
                 for pending in &log {
                     change(&mut shelf, &pending.change);
                 }
@@ -164,7 +175,7 @@ impl Views {
                 Ok(Some(View::Shelf(shelf)))
             }
             Err(Stopped::TooLarge) => {
-                slots.by_owner.insert(key, Slot::TooLarge { n_rows: usize::MAX });
+                slots.by_owner.insert(key, Slot::TooLarge { n_rows });
                 Ok(Some(View::TooLarge))
             }
             Err(Stopped::Failed(error)) => Err(error),

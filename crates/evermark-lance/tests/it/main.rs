@@ -7,6 +7,7 @@ mod contract;
 mod crash;
 mod damage;
 mod errors;
+mod hang;
 mod plan;
 mod process;
 mod store;
