@@ -2,17 +2,17 @@
 
 pub mod bm25;
 pub mod embed;
-pub mod extract;
 pub mod error;
 pub mod exact;
+pub mod extract;
 pub mod filter;
 pub mod fusion;
 pub mod id;
 pub mod index;
 pub mod markdown;
 pub mod memory;
+pub mod reconcile;
 pub mod shelf;
 pub mod text;
-pub mod reconcile;
 pub mod vector;
 pub mod world;
