@@ -1,7 +1,7 @@
 //! What every index must do, as checks that run on any of them.
 //!
 //! A check panics with what went wrong. [`suite`] runs the named checks, each on a fresh index; [`random()`] runs the same
-//! random life on an index and on [`ExactIndex`], and compares what they answer after every step.
+//! random life on an index and on the exact index, and compares what they answer after every step.
 
 mod checks;
 mod random;
