@@ -225,11 +225,8 @@ impl<'a> Given<'a> {
         if value < 0.0 {
             return Err(self.wrong("Input should be greater than or equal to 0"));
         }
-        // Written so that NaN is refused too.
-        if !(value <= 1.0) {
-            return Err(self.wrong("Input should be less than or equal to 1"));
-        }
-        Ok(value)
+        // Asked this way round, NaN is refused too.
+        if value <= 1.0 { Ok(value) } else { Err(self.wrong("Input should be less than or equal to 1")) }
     }
 
     /// Returns the choice with this name; the order of `choices` is the order of the error's list.

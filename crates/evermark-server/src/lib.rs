@@ -10,6 +10,7 @@ mod check;
 mod guard;
 mod health;
 mod json;
+mod listen;
 mod memories;
 mod metrics;
 mod openapi;

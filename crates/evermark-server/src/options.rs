@@ -29,6 +29,10 @@ pub struct Options {
     pub writes_max: usize,
     /// Requests that wait for one of these; more are refused.
     pub waiting_max: usize,
+    /// Connections that are open at once; more wait to be accepted.
+    pub connections_max: usize,
+    /// How long a connection may stay without a byte either way. Longer than any request takes, `wait` included.
+    pub idle_timeout: Duration,
 }
 
 impl Default for Options {
@@ -46,6 +50,9 @@ impl Default for Options {
             reads_max: 32,
             writes_max: 32,
             waiting_max: 256,
+            // Each holds a descriptor, and the engine needs its own.
+            connections_max: 512,
+            idle_timeout: Duration::from_secs(180),
         }
     }
 }
@@ -57,10 +64,10 @@ pub struct Token {
 }
 
 impl Token {
-    /// Returns the token, or `None` for text that cannot be a header's value or is blank.
+    /// Returns the token, or `None` when `secret` is blank, which means that none is wanted. Blanks around it do not count.
     pub fn new(secret: &str) -> Option<Self> {
-        let usable = !secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic());
-        usable.then(|| Self { digest: Digest32::of(secret.as_bytes()) })
+        let secret = secret.trim();
+        (!secret.is_empty()).then(|| Self { digest: Digest32::of(secret.as_bytes()) })
     }
 
     /// Tells whether `secret` is the one. The time it takes says nothing about either: digests are compared.

@@ -242,3 +242,6 @@ async fn wrong_method() -> Response {
 fn bare(status: StatusCode, text: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
 }
+
+#[cfg(test)]
+mod tests;

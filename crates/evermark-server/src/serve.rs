@@ -1,5 +1,6 @@
 //! Listening, and stopping to.
 
+use crate::listen::Bounded;
 use crate::options::Options;
 use crate::router::{App, router};
 use std::io;
@@ -47,6 +48,7 @@ pub async fn serve(
     let fault = |source| ServeError::Serve { addr: app.options().addr, source };
     let addr = listener.local_addr().map_err(fault)?;
     guarded(addr, app.options())?;
+    let listener = Bounded::new(listener, app.options());
     let grace = app.options().shutdown_grace;
     let closing = app.clone();
     let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(async move {

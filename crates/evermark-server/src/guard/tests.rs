@@ -53,3 +53,11 @@ fn the_scheme_of_a_token_may_be_spelled_anyhow() {
     assert_eq!(shown("Basic abc"), None);
     assert_eq!(shown("abc"), None);
 }
+
+#[test]
+fn a_panic_says_nothing_to_the_client() {
+    let response = panicked(Box::new("the secret path".to_owned()));
+    let refusal = response.extensions().get::<Refusal>().unwrap();
+    assert_eq!((refusal.status.as_u16(), refusal.message.as_str()), (500, "Internal server error"));
+    assert_eq!(refusal.detail.as_deref(), Some("panic: the secret path"));
+}

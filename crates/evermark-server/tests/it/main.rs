@@ -1,5 +1,7 @@
 //! The server over a real engine on a temporary root, driven without a socket (one test opens one).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod adopted;
 mod contract;
 mod document;

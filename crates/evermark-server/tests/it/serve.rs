@@ -79,3 +79,30 @@ async fn a_request_that_never_ends_does_not_hold_the_server() {
     stop.send(()).unwrap();
     serving.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn silent_connections_are_let_go_and_make_room() {
+    let options = Options {
+        addr: any("127.0.0.1"),
+        connections_max: 1,
+        idle_timeout: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let server = Server::with(Setup { options: options.clone(), ..Setup::default() });
+    let listener = bind(&options).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(server.app.clone(), listener, async {
+        stopped.await.unwrap();
+    }));
+    // The first one holds the only place and says nothing.
+    let mut silent = TcpStream::connect(addr).await.unwrap();
+    let mut second = TcpStream::connect(addr).await.unwrap();
+    second.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
