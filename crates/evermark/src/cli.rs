@@ -14,6 +14,7 @@ const VERSION: &str = if cfg!(feature = "lance") {
 #[derive(Debug, Parser)]
 #[command(
     name = "evermark",
+    bin_name = "evermark",
     version = VERSION,
     disable_help_subcommand = true,
     subcommand_required = true,

@@ -1,7 +1,6 @@
 //! One file per command: read the arguments, have it done, show the answer.
 
 mod add;
-
 mod completions;
 mod config;
 mod demo;
@@ -33,7 +32,7 @@ pub(crate) fn run(cli: &Cli, env: &Environment, out: &mut Out) -> anyhow::Result
         Command::Verify => on(cli, env, Missing::Refuse, |session| upkeep::verify(session, out)),
         Command::Index(IndexCommand::Rebuild) => on(cli, env, Missing::Refuse, |session| upkeep::rebuild(session, out)),
         Command::Config(ConfigCommand::Show) => config::show(root()?, env, out),
-        Command::Demo(args) => demo::run(args, cli.root.as_deref(), env, out),
+        Command::Demo(args) => demo::run(args, cli.root.as_deref(), env, cli.verbose, out),
         Command::Completions { shell } => {
             completions::run(*shell, out);
             Ok(Exit::Ok)

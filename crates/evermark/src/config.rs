@@ -9,7 +9,8 @@ mod shapes;
 
 pub(crate) use raw::{Environment, Shown, Source};
 
-use anyhow::{Context, bail};
+use crate::exit::{Exit, Failure};
+use anyhow::Context;
 use evermark_engine::settings::Settings;
 use raw::{Dialect, Found, Layer, Layers};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,7 +46,7 @@ impl Root {
         let from_env = |name: &'static str| env.get(name).map(|path| (expand(Path::new(path)), Source::Env(name.to_owned())));
         let (path, source) = if let Some(path) = flag {
             if path.as_os_str().is_empty() {
-                bail!("--root needs a directory");
+                return Err(usage("--root needs a directory"));
             }
             (expand(path), Source::Flag("--root"))
         } else if let Some(found) = from_env("EVERMARK_ROOT").or_else(|| from_env("EVEROS_ROOT")) {
@@ -149,7 +150,7 @@ impl Config {
             };
             match (Layer::from_toml(&path, &text, dialect), dialect) {
                 (Ok(layer), _) => layers.push(layer),
-                (Err(problem), Dialect::Evermark) => bail!(problem),
+                (Err(problem), Dialect::Evermark) => return Err(usage(problem)),
                 (Err(problem), Dialect::Everos) => warnings.push(format!("{problem}; left out")),
             }
             files.push(path);
@@ -159,7 +160,7 @@ impl Config {
         let mut config = resolve(&mut layers, root)?;
         layers.warn_of_unknown();
         if !layers.errors.is_empty() {
-            bail!(layers.errors.join("\n"));
+            return Err(usage(layers.errors.join("\n")));
         }
         config.files = files;
         config.shown = layers.shown;
@@ -181,11 +182,12 @@ impl Config {
     /// Returns the address to listen on, unless it would let strangers in.
     pub(crate) fn listen_address(&self) -> anyhow::Result<SocketAddr> {
         if !self.api.host.is_loopback() && self.api.token.is_none() {
-            bail!(
-                "refusing to listen on {} without a token: anybody who reaches this machine could read the memories. \
-                 Set `api.token` in {FILE} or EVERMARK_API__TOKEN, or listen on 127.0.0.1",
+            let message = format!(
+                "refusing to listen on {} without a token: anybody who reaches this machine could read the memories",
                 self.api.host
             );
+            let hint = format!("set `api.token` in {FILE} or EVERMARK_API__TOKEN, or listen on 127.0.0.1");
+            return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }
         Ok(SocketAddr::new(self.api.host, self.api.port))
     }
@@ -375,6 +377,10 @@ fn resolve_settings(layers: &mut Layers, timezone: &str) -> anyhow::Result<Setti
         inbox_total_max: size(inbox_total_max),
         query_embed_timeout: Duration::from_secs_f64(query_timeout),
     })
+}
+
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    Failure::new(Exit::Usage, message).into()
 }
 
 fn size(number: u64) -> usize {

@@ -54,13 +54,15 @@ impl Exit {
 
     /// Returns how a command ends that failed with `error`: as its nearest cause that knows its kind says.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            return failure.exit;
+        }
         error
             .chain()
             .find_map(|cause| {
-                let failure = cause.downcast_ref::<Failure>().map(|failure| failure.exit);
-                let engine = || cause.downcast_ref::<evermark_engine::Error>().map(|error| error.kind().into());
+                let engine = cause.downcast_ref::<evermark_engine::Error>().map(|error| error.kind().into());
                 let store = || cause.downcast_ref::<evermark_store::error::Error>().map(|error| error.kind().into());
-                failure.or_else(engine).or_else(store)
+                engine.or_else(store)
             })
             .unwrap_or(Self::Failed)
     }
@@ -106,7 +108,7 @@ impl Failure {
 
 /// Returns what to try after `error`, where somebody knew.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
-    let known = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.clone());
+    let known = error.downcast_ref::<Failure>().and_then(|failure| failure.hint.clone());
     known.or_else(|| match Exit::of(error) {
         Exit::Damaged => Some("`evermark index rebuild` builds the index anew from the Markdown".to_owned()),
         Exit::Ok | Exit::Failed | Exit::Usage | Exit::Held | Exit::NotFound | Exit::Differs | Exit::Temporary => None,

@@ -62,7 +62,14 @@ impl Session {
         let started = clock::now();
         loop {
             let error = match wiring::open(config, Arc::clone(&world)) {
-                Ok(engine) => return Ok(Self::Here(Box::new(Here { engine }))),
+                Ok(engine) => {
+                    let session = Self::Here(Box::new(Here { engine }));
+                    // An index in memory begins empty, and every command is to find it full.
+                    if cfg!(not(feature = "lance")) {
+                        session.freshen();
+                    }
+                    return Ok(session);
+                }
                 Err(error) => error,
             };
             let Some(StoreError::Held { holder, .. }) = store_error(&error) else { return Err(held(error)) };
