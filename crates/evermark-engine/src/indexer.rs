@@ -615,7 +615,7 @@ fn entry_digest(memory: &Memory, live: &Live, has_vectors: bool) -> Digest32 {
 fn analyse(memories: &[&Memory]) -> Vec<String> {
     const WORTH_A_THREAD: usize = 256;
     let one = |memories: &[&Memory]| -> Vec<String> {
-        memories.iter().map(|memory| text::terms(&memory.body.search_text()).join(" ")).collect()
+        memories.iter().map(|memory| text::joined(&memory.body.search_text())).collect()
     };
     if memories.len() < WORTH_A_THREAD {
         return one(memories);
