@@ -7,20 +7,21 @@
 //! One mutex orders writers (flush, upkeep, reload); readers only take the state lock, for as long as copying a few words
 //! takes. A reader holds the snapshot it reads; its files stay until it lets go.
 
-use crate::compact::{self, Piece};
+mod upkeep;
+
 use crate::directory::{Address, ByFingerprint, Directory, Entry, Ranges, key_of, owner_of, ranges};
 use crate::error::{corrupt, failed};
 use crate::generation::Generation;
 use crate::index::Options;
 use crate::room::{Lost, Room};
 use crate::rows;
-use crate::sweep::{self, Swept};
+use crate::sweep;
 use crate::table::{self, Deletions, Snapshot, Table};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use evermark_core::error::ErrorKind;
 use evermark_core::id::{Kind, MemoryKey, Owner};
-use evermark_core::index::{IndexError, Indexable, Upkeep};
+use evermark_core::index::{IndexError, Indexable};
 use evermark_core::memory::{Digest32, Memory};
 use evermark_core::world::World;
 use futures::future::try_join_all;
@@ -34,8 +35,6 @@ use tokio::task::JoinHandle;
 
 /// Rows encoded at once.
 const CHUNK_ROWS: usize = 4096;
-/// Passes in one round of upkeep: the next round goes on.
-const GROUPS_PER_ROUND: usize = 8;
 
 /// A row that waits to be written, or to be gone.
 #[derive(Clone)]
@@ -542,80 +541,6 @@ impl Store {
         let fragments = snapshot.fragments().len() as u64;
         (sweep::versions(&self.table.path), fragments, sweep::allocated(&self.dir), live)
     }
-
-    /// Reclaims first, then merges a bounded number of groups, reclaiming after each.
-    pub(crate) fn upkeep(&self) -> Result<Upkeep, IndexError> {
-        let mut writer = self.writer();
-        self.settle(&mut writer)?;
-        if !writer.dirty {
-            return Ok(Upkeep::default());
-        }
-        let mut done = Upkeep::default();
-        let mut more = self.reclaim(&mut writer, &mut done)?;
-        for round in 0..=GROUPS_PER_ROUND {
-            let snapshot = Arc::clone(&self.state().snapshot);
-            let Some(group) = compact::choose(&pieces(&snapshot)) else { break };
-            if round == GROUPS_PER_ROUND {
-                more = true;
-                break;
-            }
-            self.know(&mut writer)?;
-            self.merge(&mut writer, snapshot, &group)?;
-            done.fragments_compacted += group.len() as u64;
-            more = self.reclaim(&mut writer, &mut done)?;
-        }
-        writer.dirty = more;
-        Ok(done)
-    }
-
-    /// Removes what no pinned version needs. Returns whether a reader still pins an older one.
-    fn reclaim(&self, writer: &mut Writer, done: &mut Upkeep) -> Result<bool, IndexError> {
-        self.reach("lance.reclaiming")?;
-        let mut pinned: Vec<Snapshot> = writer.superseded.iter().filter_map(Weak::upgrade).collect();
-        writer.superseded = pinned.iter().map(Arc::downgrade).collect();
-        let held = !pinned.is_empty();
-        pinned.push(Arc::clone(&self.state().snapshot));
-        let Swept { versions, bytes } = sweep::sweep(&self.table.path, &pinned)?;
-        done.versions_removed += versions;
-        done.bytes_freed += bytes;
-        Ok(held)
-    }
-
-    /// Writes the live rows of a group into new files, each owner's together, and drops the old ones in one commit.
-    fn merge(&self, writer: &mut Writer, at: Snapshot, group: &[u64]) -> Result<(), IndexError> {
-        let (fresh, entries) = {
-            let (table, at, schema) = (Arc::clone(&self.table), Arc::clone(&at), Arc::clone(&self.schema));
-            let group = group.to_vec();
-            self.run(writer, "merge pieces of the index", async move {
-                let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                let mut batches = Vec::new();
-                let mut order: Vec<(Entry, usize, usize)> = Vec::new();
-                for id in group {
-                    table::read(&at, id, &columns, None, &mut |batch| {
-                        let entries = rows::entries(&batch)?.into_iter().enumerate();
-                        order.extend(entries.map(|(row, entry)| (entry, batches.len(), row)));
-                        let columns = batch.columns()[..schema.fields().len()].to_vec();
-                        let batch = RecordBatch::try_new(Arc::clone(&schema), columns);
-                        batches.push(batch.map_err(|error| failed("merge pieces of the index", error))?);
-                        Ok(())
-                    })
-                    .await?;
-                }
-                order.sort_by_key(|(entry, _, _)| (entry.owner, entry.kind));
-                let entries: Vec<Entry> = order.iter().map(|(entry, _, _)| *entry).collect();
-                let order = order.into_iter().map(|(_, batch, row)| (batch, row)).collect();
-                let fresh = table.append_sorted(&at, batches, order).await?;
-                Ok((fresh, entries))
-            })?
-        };
-        self.reach("lance.merged")?;
-        let deletions = Deletions { emptied: group.to_vec(), shrunk: Vec::new() };
-        self.commit(writer, &at, fresh, deletions, |directory, addresses| {
-            let rows: Vec<(Entry, Address)> = entries.iter().copied().zip(addresses.iter().copied()).collect();
-            directory.relocate(group, &rows);
-            true
-        })
-    }
 }
 
 /// Returns the addresses of the rows in new files, in the order they were written.
@@ -631,14 +556,4 @@ fn place(snapshot: &Snapshot, files: &[(String, usize)]) -> Option<Vec<Address>>
         addresses.extend((0..u32::try_from(*n_rows).ok()?).map(|offset| Address::new(id, offset)));
     }
     Some(addresses)
-}
-
-fn pieces(snapshot: &Snapshot) -> Vec<Piece> {
-    let piece = |fragment: &Fragment| Piece {
-        id: fragment.id,
-        rows: fragment.physical_rows.unwrap_or_default() as u64,
-        dead: fragment.deletion_file.as_ref().and_then(|file| file.num_deleted_rows).unwrap_or_default() as u64,
-        bytes: fragment.files.iter().filter_map(|file| file.file_size_bytes.get()).map(std::num::NonZero::get).sum(),
-    };
-    snapshot.fragments().iter().map(piece).collect()
 }

@@ -17,8 +17,8 @@ fn an_accepted_row_is_visible_and_a_flushed_one_survives() {
     let (one, two) = (fact(&amy, "1", "tea"), fact(&amy, "2", "coffee"));
     {
         let index = open(dir.path());
-        index.upsert(&[one.clone()]).unwrap();
-        assert_eq!(index.fetch(&amy, Kind::AtomicFact, &["1".to_owned()]).unwrap(), [one.memory.clone()]);
+        index.upsert(std::slice::from_ref(&one)).unwrap();
+        assert_eq!(index.fetch(&amy, Kind::AtomicFact, &["1".to_owned()]).unwrap(), std::slice::from_ref(&one.memory));
         index.flush().unwrap();
         index.upsert(&[two]).unwrap();
         assert_eq!(contents(&index).len(), 2);
@@ -89,7 +89,7 @@ fn owners_kinds_and_scopes_with_the_same_id_do_not_collide() {
     index.flush().unwrap();
     assert_eq!(contents(&index).len(), 3);
     for (owner, row) in owners.iter().zip(&rows).skip(1) {
-        assert_eq!(index.fetch(owner, Kind::AtomicFact, &["1".to_owned()]).unwrap(), [row.memory.clone()]);
+        assert_eq!(index.fetch(owner, Kind::AtomicFact, &["1".to_owned()]).unwrap(), std::slice::from_ref(&row.memory));
         assert!(index.fetch(owner, Kind::Episode, &["1".to_owned()]).unwrap().is_empty());
     }
 }
@@ -189,7 +189,10 @@ fn every_kind_of_memory_comes_back_as_it_was() {
     }
     let index = open(dir.path());
     for memory in &memories {
-        assert_eq!(index.fetch(&amy, memory.kind(), std::slice::from_ref(&memory.id)).unwrap(), [memory.clone()]);
+        assert_eq!(
+            index.fetch(&amy, memory.kind(), std::slice::from_ref(&memory.id)).unwrap(),
+            std::slice::from_ref(memory)
+        );
     }
     let digests = contents(&index);
     assert!(memories.iter().all(|memory| digests[&memory.key()] == memory.digest()));
