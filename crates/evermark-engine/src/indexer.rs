@@ -9,16 +9,16 @@ use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::health::with_causes;
 use crate::live::Live;
+use crate::reading::Found;
 use crate::status::{FileProblem, ProgressMark};
 use crate::tasks::Tick;
-use evermark_core::error::ErrorKind;
 use evermark_core::id::{Kind, MemoryKey, Scope};
 use evermark_core::index::Indexable;
 use evermark_core::markdown::{self, FileKind, FileReading};
 use evermark_core::memory::{Digest32, Memory};
-use evermark_core::reconcile::{self, Stamp};
+use evermark_core::reconcile::Stamp;
 use evermark_core::text;
-use evermark_store::jobs::{Claim, Fingerprint, NewJob, Priority, Reason};
+use evermark_store::jobs::{Claim, Reason};
 use evermark_store::ledger::catalog::{Entry, FileRecord, MessageRef, State};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -146,63 +146,6 @@ impl Unflushed {
 }
 
 impl Inner {
-    /// Has a file compared with the index.
-    pub(crate) fn enqueue(&self, path: &str) -> Result<(), Error> {
-        let (reason, fingerprint) = match self.vault.look(path) {
-            reconcile::Seen::Present(stamp) => (Reason::Changed, Fingerprint::Stamp(stamp)),
-            reconcile::Seen::Absent { parent_listed: true } => (Reason::Gone, Fingerprint::Gone),
-            // Not a file one can look at: the indexer will say what it is.
-            reconcile::Seen::Absent { parent_listed: false } | reconcile::Seen::Unknown => {
-                (Reason::Changed, Fingerprint::Gone)
-            }
-        };
-        let job = NewJob { path: path.to_owned(), reason, priority: Priority::Interactive, fingerprint };
-        // Under this lock whoever claims the job finds it counted. A job that is there already for this very content is
-        // counted already, or parked and nobody's to wait for.
-        let mut pending = self.pending.lock().expect(POISON);
-        if self.ledger().enqueue(&[job])? > 0 {
-            *pending.entry(path.to_owned()).or_default() += 1;
-        }
-        drop(pending);
-        self.tasks.indexer.ring();
-        Ok(())
-    }
-
-    /// As [`Self::enqueue`], for a file that was written a moment ago: if this fails, the sweep finds the file.
-    pub(crate) fn enqueue_written(&self, path: &str) -> Result<(), Error> {
-        if let Err(error) = self.enqueue(path) {
-            tracing::warn!(path, %error, "the file is written but not enqueued; the next sweep will find it");
-        }
-        self.reach("add.enqueued")
-    }
-
-    /// Tells whether everything written to these files before the call can be searched.
-    pub(crate) fn is_indexed(&self, paths: &[String]) -> bool {
-        let pending = self.pending.lock().expect(POISON);
-        paths.iter().all(|path| !pending.contains_key(path))
-    }
-
-    /// Helps indexing until these files can be searched, at most this long. Tells whether they can.
-    pub(crate) fn wait_indexed(&self, paths: &[String], limit: Duration) -> Result<bool, Error> {
-        let deadline = self.world.monotonic() + limit;
-        loop {
-            if self.is_indexed(paths) {
-                return Ok(true);
-            }
-            if self.world.monotonic() >= deadline {
-                return Ok(false);
-            }
-            match self.indexer_tick()? {
-                Tick::Worked => {}
-                // What is left failed and waits for its next try, or the indexer's own thread has it.
-                Tick::Idle(wait) => {
-                    let rest = deadline.saturating_sub(self.world.monotonic());
-                    self.tasks.applied.wait(wait.min(rest).min(Duration::from_millis(50)));
-                }
-            }
-        }
-    }
-
     /// Indexes until no job is due, and makes it durable.
     pub(crate) fn index_all(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<(), Error> {
         let total = self.ledger().job_stats()?.due;
@@ -369,15 +312,6 @@ impl Inner {
         Ok(gone.len())
     }
 
-    fn applied(&self, path: &str, ticket: Option<u64>) {
-        let mut pending = self.pending.lock().expect(POISON);
-        if pending.get(path).copied() == ticket {
-            pending.remove(path);
-        }
-        drop(pending);
-        self.tasks.applied.ring();
-    }
-
     /// Makes the rows of what is new or changed, with vectors where they can be had.
     fn rows_of(&self, read: &[Read], live: &Live) -> Rows {
         let mut chosen: Vec<(&Read, usize, &Memory)> = Vec::new();
@@ -448,31 +382,6 @@ impl Inner {
         (rows, failure)
     }
 
-    /// Reads the file of a job.
-    fn read_claimed(&self, claim: &Claim) -> Result<Found, Error> {
-        match self.vault.read(&claim.path, self.settings.file_bytes_max) {
-            Ok(file) => {
-                let references = self.references_of(&claim.path);
-                let reading = markdown::read_file(&claim.path, &file.bytes, &self.settings.timezone, &references);
-                if file.bytes.trim_ascii().is_empty() {
-                    // Emptied on purpose or by accident: the second look tells.
-                    return Ok(Found::File(file.stamp, file.digest, FileReading::default()));
-                }
-                // Nothing could be used, and the file as a whole is to blame.
-                let whole = reading.findings.iter().find(|finding| finding.entry.is_none());
-                match whole.filter(|_| reading.memories.is_empty()) {
-                    Some(finding) => Ok(Found::Unreadable(FileProblem::of(finding))),
-                    None => Ok(Found::File(file.stamp, file.digest, reading)),
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Gone),
-            Err(error) => match error.finding() {
-                Some(finding) => Ok(Found::Unreadable(FileProblem::of_store(finding))),
-                None => Err(error.into()),
-            },
-        }
-    }
-
     /// Commits the index, then records in the ledger what the files hold.
     pub(crate) fn flush_held(&self, unflushed: &mut Unflushed) -> Result<(), Error> {
         if unflushed.done.is_empty() {
@@ -508,13 +417,6 @@ impl Inner {
     }
 }
 
-/// What became of a job's file.
-enum Found {
-    File(Stamp, Digest32, FileReading),
-    Gone,
-    Unreadable(FileProblem),
-}
-
 /// A file that loses this share of at least so many entries at once may be half written or cut off by accident.
 const SHRUNK_PERCENT: usize = 50;
 const SHRUNK_ENTRIES_MIN: usize = 4;
@@ -532,56 +434,6 @@ impl Inner {
         }
         shrunk.remove(path);
         false
-    }
-
-    /// Returns a skill's reference files, name and text; none for other files.
-    fn references_of(&self, path: &str) -> Vec<(String, String)> {
-        let Some(folder) = path.strip_suffix("/SKILL.md") else { return Vec::new() };
-        let mut paths = Vec::new();
-        self.vault.scan_under(&format!("{folder}/references"), &mut |path, _| paths.push(path.to_owned()));
-        paths.sort_unstable();
-        paths
-            .into_iter()
-            .filter_map(|path| {
-                let bytes = self.vault.read(&path, self.settings.file_bytes_max).ok()?.bytes;
-                let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned();
-                Some((name, String::from_utf8_lossy(&bytes).into_owned()))
-            })
-            .collect()
-    }
-
-    /// Returns every file that holds memories, in order.
-    pub(crate) fn scan_memories(&self) -> Result<Vec<String>, Error> {
-        let mut paths = Vec::new();
-        let report = self.vault.scan(&mut |path, _| {
-            if crate::reconcile::is_indexed_kind(path) {
-                paths.push(path.to_owned());
-            }
-        });
-        match report.unknown.first() {
-            Some((path, reason)) => Err(Error::Busy(format!("`{path}` cannot be looked at: {reason}"))),
-            None => Ok(paths),
-        }
-    }
-
-    /// Reads a file's memories; `None` when it is gone.
-    pub(crate) fn read_memories(&self, path: &str) -> Result<Option<(Digest32, FileReading)>, FileProblem> {
-        match self.vault.read(path, self.settings.file_bytes_max) {
-            Ok(file) => {
-                let references = self.references_of(path);
-                Ok(Some((file.digest, markdown::read_file(path, &file.bytes, &self.settings.timezone, &references))))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(match error.finding() {
-                Some(finding) => FileProblem::of_store(finding),
-                None => FileProblem {
-                    path: path.to_owned(),
-                    entry: None,
-                    code: error.kind().name().to_owned(),
-                    message: with_causes(&error),
-                },
-            }),
-        }
     }
 
     /// Returns how many texts were sent to the provider since the engine was opened.

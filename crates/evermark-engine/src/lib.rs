@@ -11,6 +11,8 @@ mod inbox;
 mod indexer;
 mod live;
 mod open;
+mod queue;
+mod reading;
 mod rebuild;
 mod reconcile;
 mod remember;
