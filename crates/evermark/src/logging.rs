@@ -9,6 +9,8 @@ use tracing_subscriber::EnvFilter;
 pub(crate) enum Voice {
     Daemon,
     Command,
+    /// What happens is shown by other means; what is logged would stand in between.
+    Demo,
 }
 
 /// Starts logging, once, before the engine opens.
@@ -18,6 +20,7 @@ pub(crate) fn start(config: &Config, voice: Voice, verbose: u8) {
         (2.., _) => "debug,hyper=info,ureq=info,rustls=info",
         (1, _) => "info",
         (0, Voice::Command) if !is_asked => "warn",
+        (0, Voice::Demo) if !is_asked => "error",
         (0, _) => &config.log_filter,
     };
     let filter = EnvFilter::try_new(filter).unwrap_or_default();
