@@ -1,11 +1,13 @@
 //! `evermark bench`: figures about ingest and search, on made-up roots.
 //!
-//! Several sizes run one after the other in processes of their own, so that the memory of one is not counted for the next.
+//! What is measured runs in a process of its own, one for each size, and never in the one that indexed the root: memory that
+//! was once used is not given back, and would be counted for what comes after.
 
 mod generate;
 mod ingest;
 mod measure;
 mod search;
+mod start;
 
 use crate::cli::{BenchArgs, BenchCommand};
 use crate::config::{Config, Embedding, Environment, Flags, Root, Source};
@@ -20,11 +22,19 @@ pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> a
     let (name, args) = match command {
         BenchCommand::Ingest(args) => ("ingest", args),
         BenchCommand::Search(args) => ("search", args),
+        BenchCommand::Start(args) => ("start", args),
     };
     let sizes = match args.facts.as_slice() {
         [] => return Err(Failure::new(Exit::Usage, "--facts needs a number").into()),
         [one] => vec![here(command, args, *one, env)?],
-        many => many.iter().map(|n| in_child(name, args, *n)).collect::<anyhow::Result<Vec<_>>>()?,
+        many => many
+            .iter()
+            .map(|n| {
+                note(format_args!("{n} facts …"));
+                let keep = args.keep.as_ref().map(|keep| keep.join(n.to_string()));
+                in_child(name, args, *n, keep.as_deref())
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?,
     };
     let report = json!({ "bench": name, "machine": measure::machine(), "sizes": sizes });
     if let Some(path) = &args.out {
@@ -38,6 +48,7 @@ pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> a
             match command {
                 BenchCommand::Ingest(_) => ingest::print(size, out),
                 BenchCommand::Search(_) => search::print(size, out),
+                BenchCommand::Start(_) => out.document(size),
             }
         }
     }
@@ -54,9 +65,18 @@ fn here(command: &BenchCommand, args: &BenchArgs, n_facts: u32, env: &Environmen
     if config.embedding == Embedding::None {
         config.embedding = Embedding::Hash { dim: args.dim };
     }
+    let child = |name| in_child(name, args, n_facts, Some(&place.path));
     let mut report = match command {
-        BenchCommand::Ingest(_) => ingest::run(&config, env, &made)?,
-        BenchCommand::Search(_) => search::run(&config, env, &made, args)?,
+        BenchCommand::Ingest(_) => {
+            let mut report = ingest::run(&config, env, &made)?;
+            report["start"] = child("start")?;
+            report
+        }
+        BenchCommand::Search(_) => {
+            child("ingest")?;
+            search::run(&config, env, &made, args)?
+        }
+        BenchCommand::Start(_) => start::run(&config, env, &made)?,
     };
     report["facts"] = n_facts.into();
     report["episodes"] = made.n_episodes.into();
@@ -72,8 +92,7 @@ fn here(command: &BenchCommand, args: &BenchArgs, n_facts: u32, env: &Environmen
 }
 
 /// Measures one size in a process of its own.
-fn in_child(name: &str, args: &BenchArgs, n_facts: u32) -> anyhow::Result<Value> {
-    note(format_args!("{n_facts} facts …"));
+fn in_child(name: &str, args: &BenchArgs, n_facts: u32, keep: Option<&Path>) -> anyhow::Result<Value> {
     let clients = args.clients.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let mut child = Command::new(std::env::current_exe().context("cannot find our own program")?);
     child.args(["--json", "bench", name]);
@@ -82,8 +101,8 @@ fn in_child(name: &str, args: &BenchArgs, n_facts: u32) -> anyhow::Result<Value>
     if args.http {
         child.arg("--http");
     }
-    if let Some(keep) = &args.keep {
-        child.arg("--keep").arg(keep.join(n_facts.to_string()));
+    if let Some(keep) = keep {
+        child.arg("--keep").arg(keep);
     }
     let done = child.stderr(Stdio::inherit()).output().context("cannot start ourselves")?;
     if !done.status.success() {

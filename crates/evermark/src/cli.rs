@@ -78,7 +78,9 @@ pub(crate) enum Command {
     /// Show a memory's whole life on a root of its own, with no key and no network
     Demo(DemoArgs),
     /// Print the completion script for a shell
-    #[command(after_help = "Example:\n  evermark completions bash > ~/.local/share/bash-completion/completions/evermark")]
+    #[command(
+        after_help = "Example:\n  evermark completions bash > ~/.local/share/bash-completion/completions/evermark"
+    )]
     Completions {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
@@ -109,7 +111,9 @@ impl Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Running it twice is harmless. In a root written by EverOS it adopts what is there: no file of EverOS changes.")]
+#[command(
+    after_help = "Running it twice is harmless. In a root written by EverOS it adopts what is there: no file of EverOS changes."
+)]
 pub(crate) struct InitArgs {
     /// Replace an evermark.toml that is already there
     #[arg(long)]
@@ -120,8 +124,10 @@ pub(crate) struct InitArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Prints one line when it listens. SIGTERM or ^C ends it once what runs is done; a second one ends it at once.\n\
-    It listens on other addresses than loopback only with a token (api.token, EVERMARK_API__TOKEN).")]
+#[command(
+    after_help = "Prints one line when it listens. SIGTERM or ^C ends it once what runs is done; a second one ends it at once.\n\
+    It listens on other addresses than loopback only with a token (api.token, EVERMARK_API__TOKEN)."
+)]
 pub(crate) struct ServeArgs {
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "IP")]
@@ -289,7 +295,9 @@ pub(crate) enum KindArg {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  evermark get --user lin\n  evermark get --agent coder_bot --kind agent-skill --json")]
+#[command(
+    after_help = "Examples:\n  evermark get --user lin\n  evermark get --agent coder_bot --kind agent-skill --json"
+)]
 pub(crate) struct GetArgs {
     #[command(flatten)]
     pub(crate) owner: OwnerArgs,
@@ -342,6 +350,9 @@ pub(crate) enum BenchCommand {
     Ingest(BenchArgs),
     /// How long searches take, per method and number of clients
     Search(BenchArgs),
+    /// Start on a root that is indexed already
+    #[command(hide = true)]
+    Start(BenchArgs),
 }
 
 #[derive(Clone, Debug, Args)]

@@ -34,7 +34,12 @@ impl Client {
 
     /// Tells whether a daemon answers there.
     pub(crate) fn is_there(&self) -> bool {
-        let asked = self.agent.get(format!("{}/health", self.base)).config().timeout_global(Some(Duration::from_secs(3))).build();
+        let asked = self
+            .agent
+            .get(format!("{}/health", self.base))
+            .config()
+            .timeout_global(Some(Duration::from_secs(3)))
+            .build();
         self.authorize(asked).call().is_ok()
     }
 
@@ -51,7 +56,12 @@ impl Client {
     }
 
     /// Sends `body` to `path` and hands every line of the answer, as JSON, to `each`.
-    pub(crate) fn post_lines(&self, path: &str, body: &Value, mut each: impl FnMut(Value) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub(crate) fn post_lines(
+        &self,
+        path: &str,
+        body: &Value,
+        mut each: impl FnMut(Value) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let asked = self.agent.post(format!("{}{path}", self.base));
         let mut response = self.reached(self.authorize(asked).send_json(body))?;
         if !response.status().is_success() {

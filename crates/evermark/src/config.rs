@@ -43,7 +43,8 @@ impl Root {
             (Ok(rest), Some(home)) => home.join(rest),
             _ => path.to_owned(),
         };
-        let from_env = |name: &'static str| env.get(name).map(|path| (expand(Path::new(path)), Source::Env(name.to_owned())));
+        let from_env =
+            |name: &'static str| env.get(name).map(|path| (expand(Path::new(path)), Source::Env(name.to_owned())));
         let (path, source) = if let Some(path) = flag {
             if path.as_os_str().is_empty() {
                 return Err(usage("--root needs a directory"));
@@ -111,7 +112,9 @@ pub(crate) enum Embedding {
     None,
     OpenAi(Endpoint),
     /// Core's hash of words: repeatable, no meaning. For tests and measurements.
-    Hash { dim: usize },
+    Hash {
+        dim: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,7 +273,8 @@ fn resolve_embedding(layers: &mut Layers) -> Embedding {
     let api_key = layers.take("embedding.api_key", Some("embedding.api_key"), &shapes::secret(1), None);
     let model = layers.take("embedding.model", Some("embedding.model"), &shapes::text(200), None);
     let dim = layers.take("embedding.dim", Some("embedding.dim"), &shapes::whole(1, 16_384), 1024);
-    let dimensions = layers.take("embedding.dimensions", Some("embedding.dimensions"), &shapes::maybe_whole(1, 16_384), None);
+    let dimensions =
+        layers.take("embedding.dimensions", Some("embedding.dimensions"), &shapes::maybe_whole(1, 16_384), None);
     let batch_size = layers.take("embedding.batch_size", Some("embedding.batch_size"), &shapes::whole(1, 2048), 64);
     let timeout =
         layers.take("embedding.timeout_seconds", Some("embedding.timeout_seconds"), &shapes::seconds(0.1, 600.0), 30.0);
@@ -326,15 +330,10 @@ fn resolve_settings(layers: &mut Layers, timezone: &str) -> anyhow::Result<Setti
         usual.sweep_interval.as_secs_f64(),
     );
     let settle = layers.take("sync.settle_ms", None, &shapes::whole(0, 60_000), millis(usual.settle));
-    let second_look = layers.take(
-        "sync.second_look_seconds",
-        None,
-        &shapes::seconds(0.0, DAY),
-        usual.second_look.as_secs_f64(),
-    );
+    let second_look =
+        layers.take("sync.second_look_seconds", None, &shapes::seconds(0.0, DAY), usual.second_look.as_secs_f64());
     let watch = layers.take("sync.watch", None, &shapes::flag(), usual.watch);
-    let file_bytes_max =
-        layers.take("sync.file_bytes_max", None, &shapes::whole(4096, 4 << 30), usual.file_bytes_max);
+    let file_bytes_max = layers.take("sync.file_bytes_max", None, &shapes::whole(4096, 4 << 30), usual.file_bytes_max);
     let files_per_tick =
         layers.take("sync.files_per_tick", None, &shapes::whole(1, 100_000), usual.files_per_tick as u64);
     let flush_rows_max =

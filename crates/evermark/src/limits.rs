@@ -18,7 +18,8 @@ pub(crate) fn raise_descriptors() -> Descriptors {
     let found = getrlimit(Resource::Nofile);
     let hard = found.maximum;
     let mut wish = found;
-    wish.current = if cfg!(target_os = "macos") { Some(hard.map_or(MACOS_MAX, |hard| hard.min(MACOS_MAX))) } else { hard };
+    wish.current =
+        if cfg!(target_os = "macos") { Some(hard.map_or(MACOS_MAX, |hard| hard.min(MACOS_MAX))) } else { hard };
     if let Err(error) = setrlimit(Resource::Nofile, wish) {
         tracing::warn!(%error, "the limit of open files stays where it is");
     }

@@ -49,8 +49,7 @@ impl Out {
 
     /// Writes a JSON document: for people on a terminal, on one line elsewhere.
     pub(crate) fn document(&mut self, value: &impl Serialize) {
-        let text =
-            if self.is_terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+        let text = if self.is_terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
         match text {
             Ok(text) => self.line(text),
             Err(error) => self.broken = Some(error.into()),

@@ -11,8 +11,8 @@ use crate::wiring;
 use anyhow::Context;
 use evermark_engine::{Engine, Error as EngineError};
 use evermark_server::api::{
-    AddAnswer, AddBody, Envelope, FlushAnswer, FlushBody, GetBody, GetData, Invalid, RebuildData, SearchBody, SearchData,
-    StatusData, SyncBody, SyncData, VerifyData, WorkEvent,
+    AddAnswer, AddBody, Envelope, FlushAnswer, FlushBody, GetBody, GetData, Invalid, RebuildData, SearchBody,
+    SearchData, StatusData, SyncBody, SyncData, VerifyData, WorkEvent,
 };
 use evermark_store::error::Error as StoreError;
 use serde::Serialize;
@@ -154,7 +154,8 @@ impl Session {
     pub(crate) fn sync(&self, body: SyncBody, progress: &Progress) -> anyhow::Result<SyncData> {
         match self {
             Self::Here(here) => {
-                let report = here.engine.sync(body.allow_mass_delete, &mut |mark| progress.at(mark.done, mark.total))?;
+                let report =
+                    here.engine.sync(body.allow_mass_delete, &mut |mark| progress.at(mark.done, mark.total))?;
                 Ok(report.into())
             }
             Self::There(client) => work(client, "/api/v1/evermark/sync", &body, progress),
@@ -195,10 +196,17 @@ fn understood<T: DeserializeOwned>(answer: Value, path: &str) -> anyhow::Result<
 }
 
 /// Has long work done by the daemon, and returns its report.
-fn work<R: DeserializeOwned>(client: &Client, path: &str, body: &impl Serialize, progress: &Progress) -> anyhow::Result<R> {
+fn work<R: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+    progress: &Progress,
+) -> anyhow::Result<R> {
     let mut report = None;
     client.post_lines(path, &value(body)?, |line| {
-        match serde_json::from_value(line).with_context(|| format!("cannot understand the daemon's answer to {path}"))? {
+        match serde_json::from_value(line)
+            .with_context(|| format!("cannot understand the daemon's answer to {path}"))?
+        {
             WorkEvent::Progress { done, total } => progress.at(done, total),
             WorkEvent::Alive => {}
             WorkEvent::Done { report: done } => report = Some(done),

@@ -2,8 +2,8 @@
 
 use crate::output::{Out, one_line, tame};
 use evermark_server::api::{
-    AddAnswer, AgentCaseItem, AgentSkillItem, EpisodeItem, FactItem, FlushAnswer, GetData, ProfileItem, SearchData, Source,
-    UnprocessedItem,
+    AddAnswer, AgentCaseItem, AgentSkillItem, EpisodeItem, FactItem, FlushAnswer, GetData, ProfileItem, SearchData,
+    Source, UnprocessedItem,
 };
 use serde_json::Value;
 

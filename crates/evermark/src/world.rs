@@ -29,7 +29,9 @@ struct CrashWorld {
 impl CrashWorld {
     fn new(wish: &str) -> anyhow::Result<Self> {
         let (point, times) = match wish.rsplit_once(':') {
-            Some((point, times)) => (point, times.parse().with_context(|| format!("{CRASH_AT}={wish}: `{times}` is no number"))?),
+            Some((point, times)) => {
+                (point, times.parse().with_context(|| format!("{CRASH_AT}={wish}: `{times}` is no number"))?)
+            }
             None => (wish, 1),
         };
         if point.is_empty() || times == 0 {

@@ -116,21 +116,34 @@ fn write_day(
     });
     let episodes = episodes.collect::<Vec<_>>();
     let ids = append(folder, owner, Kind::Episode, day, &episodes, is_there)?;
-    let facts = groups.iter().zip(&ids).enumerate().flat_map(|(i, (facts, id))| {
-        facts.iter().map(move |fact| (i, id.clone(), fact)).collect::<Vec<_>>()
-    });
-    let facts = facts.map(|(i, id, fact)| draft(i, ("episode", id), Body::AtomicFact { fact: fact.clone() })).collect::<Vec<_>>();
+    let facts = groups
+        .iter()
+        .zip(&ids)
+        .enumerate()
+        .flat_map(|(i, (facts, id))| facts.iter().map(move |fact| (i, id.clone(), fact)).collect::<Vec<_>>());
+    let facts = facts
+        .map(|(i, id, fact)| draft(i, ("episode", id), Body::AtomicFact { fact: fact.clone() }))
+        .collect::<Vec<_>>();
     append(folder, owner, Kind::AtomicFact, day, &facts, is_there)?;
     Ok(())
 }
 
-fn append(folder: &Path, owner: &Owner, kind: Kind, day: Date, drafts: &[EntryDraft], is_there: bool) -> anyhow::Result<Vec<String>> {
+fn append(
+    folder: &Path,
+    owner: &Owner,
+    kind: Kind,
+    day: Date,
+    drafts: &[EntryDraft],
+    is_there: bool,
+) -> anyhow::Result<Vec<String>> {
     let path = folder.join(path_for(owner, kind, day)?);
     let mut file = DailyFile::open(None, owner, kind, day);
     let ids = file.append(day, drafts, drafts.last().map_or(0, |draft| draft.timestamp_us))?;
     if !is_there {
         std::fs::create_dir_all(path.parent().context("a daily file lies in a folder")?)?;
-        File::create(&path).and_then(|mut to| to.write_all(file.render().as_bytes())).with_context(|| format!("cannot write {}", path.display()))?;
+        File::create(&path)
+            .and_then(|mut to| to.write_all(file.render().as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(ids)
 }
@@ -147,7 +160,9 @@ impl Words {
         let mut words = Vec::with_capacity(N_WORDS);
         while words.len() < N_WORDS {
             let syllables = rng.usize(2..=4);
-            let word = (0..syllables).map(|_| [ONSETS[rng.usize(0..16)], VOWELS[rng.usize(0..7)]].concat()).collect::<String>();
+            let word = (0..syllables)
+                .map(|_| [ONSETS[rng.usize(0..16)], VOWELS[rng.usize(0..7)]].concat())
+                .collect::<String>();
             words.push(word);
         }
         Self { words }

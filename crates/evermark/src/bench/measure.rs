@@ -23,7 +23,9 @@ pub(super) fn process() -> Value {
 /// The machine, as far as figures depend on it.
 pub(super) fn machine() -> Value {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| Some(line.strip_prefix("model name")?.trim_start_matches([' ', '\t', ':']).to_owned()));
+    let model = cpus
+        .lines()
+        .find_map(|line| Some(line.strip_prefix("model name")?.trim_start_matches([' ', '\t', ':']).to_owned()));
     json!({
         "cpus": std::thread::available_parallelism().map_or(0, usize::from),
         "model": model,
@@ -65,7 +67,8 @@ fn walk(path: &Path, visit: &mut dyn FnMut(&std::fs::Metadata, &Path)) {
 pub(super) fn latencies(mut took: Vec<Duration>) -> Value {
     took.sort_unstable();
     // The nearest rank: the least value that this share of all does not exceed.
-    let at = |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+    let at =
+        |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
     json!({ "n": took.len(), "p50_ms": ms(at(50)), "p95_ms": ms(at(95)), "p99_ms": ms(at(99)), "max_ms": ms(at(100)) })
 }
 
@@ -76,7 +79,10 @@ pub(super) fn ms(duration: Duration) -> f64 {
 
 /// Returns a figure of a report, for people.
 pub(super) fn figure(report: &Value, pointer: &str, digits: usize) -> String {
-    report.pointer(pointer).and_then(Value::as_f64).map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
+    report
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
 }
 
 /// Returns a number of bytes of a report, for people.

@@ -24,11 +24,6 @@ const TOP_K: i64 = 10;
 
 pub(super) fn run(config: &Config, env: &Environment, made: &Made, args: &BenchArgs) -> anyhow::Result<Value> {
     let world = wiring::world_of(env)?;
-    // Index first, then open again: a daemon that has just indexed everything holds more than one that has not.
-    let engine = wiring::open(config, Arc::clone(&world))?;
-    engine.quiesce()?;
-    engine.close()?;
-    drop(engine);
     let started = clock::now();
     let engine = wiring::open(config, Arc::clone(&world))?;
     engine.start()?;
@@ -51,7 +46,8 @@ pub(super) fn run(config: &Config, env: &Environment, made: &Made, args: &BenchA
             let (took, whole) = ask_all(&clients, &questions, method)?;
             #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
             let rate = took.len() as f64 / whole.as_secs_f64();
-            methods.push(json!({ "method": name, "clients": n_clients, "per_s": rate.round(), "took": latencies(took) }));
+            methods
+                .push(json!({ "method": name, "clients": n_clients, "per_s": rate.round(), "took": latencies(took) }));
         }
     }
     let process = measure::process();
@@ -139,7 +135,10 @@ fn ask_all(clients: &[Reach], questions: &[Question], method: MethodName) -> any
             })
         });
         let threads = threads.collect::<Vec<_>>();
-        threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?).collect::<Result<Vec<_>, _>>()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?)
+            .collect::<Result<Vec<_>, _>>()
     })?;
     Ok((shares.concat(), started.elapsed()))
 }

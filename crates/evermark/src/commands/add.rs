@@ -130,7 +130,9 @@ fn milliseconds(time: &str) -> anyhow::Result<i64> {
         return Ok(number);
     }
     let parsed = time.parse::<jiff::Timestamp>();
-    let wrong = || Failure::new(Exit::Usage, format!("`--time {time}` is no time")).hint("for example 2027-02-03T08:14:30+08:00");
+    let wrong = || {
+        Failure::new(Exit::Usage, format!("`--time {time}` is no time")).hint("for example 2027-02-03T08:14:30+08:00")
+    };
     Ok(parsed.map_err(|_| wrong())?.as_millisecond())
 }
 
@@ -145,7 +147,9 @@ fn read(file: Option<&Path>) -> anyhow::Result<Map<String, Value>> {
             let stdin = std::io::stdin();
             if stdin.is_terminal() {
                 let failure = Failure::new(Exit::Usage, "there is nothing to add");
-                return Err(failure.hint("give --message, a file, or pipe JSON in; `evermark add --help` shows how").into());
+                return Err(failure
+                    .hint("give --message, a file, or pipe JSON in; `evermark add --help` shows how")
+                    .into());
             }
             (read_all(stdin.lock())?, "standard input".to_owned())
         }

@@ -47,9 +47,14 @@ pub(crate) fn run(
     if out.json {
         out.document(&json!({ "root": home.kept(), "steps": steps, "took_ms": took_ms }));
     } else {
-        out.line(format_args!("\n{} in {took_ms} ms, with no key and no network.", out.paint.bold("All of this was real")));
+        out.line(format_args!(
+            "\n{} in {took_ms} ms, with no key and no network.",
+            out.paint.bold("All of this was real")
+        ));
         match home.kept() {
-            Some(path) => out.line(format_args!("The files are in {}; look at them with cat, less or an editor.", path.display())),
+            Some(path) => {
+                out.line(format_args!("The files are in {}; look at them with cat, less or an editor.", path.display()))
+            }
             None => out.line("Its files are gone again; `evermark demo --keep` leaves them for you to read."),
         }
         out.line("Yours: `evermark serve`, then talk to http://127.0.0.1:8000, or `evermark add --help`.");
@@ -120,7 +125,12 @@ impl Demo<'_> {
         })?;
         let took = self.took();
         let said = story::MESSAGES.len();
-        self.step("said", took, &format!("{said} messages of a conversation"), json!({ "added": answer, "flushed": flushed }));
+        self.step(
+            "said",
+            took,
+            &format!("{said} messages of a conversation"),
+            json!({ "added": answer, "flushed": flushed }),
+        );
         for (who, what) in story::MESSAGES {
             self.show_line(&format!("{who:7} {what}"));
         }
@@ -129,7 +139,8 @@ impl Demo<'_> {
 
     fn newest_facts(&self) -> anyhow::Result<PathBuf> {
         let folder = self.root.join(story::FACTS_FOLDER);
-        let files = std::fs::read_dir(&folder).with_context(|| format!("there are no facts in {}", folder.display()))?;
+        let files =
+            std::fs::read_dir(&folder).with_context(|| format!("there are no facts in {}", folder.display()))?;
         let mut files = files.filter_map(|entry| Some(entry.ok()?.path())).collect::<Vec<_>>();
         files.sort();
         files.pop().with_context(|| format!("there are no facts in {}", folder.display()))
@@ -141,7 +152,12 @@ impl Demo<'_> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let n_facts = text.matches("### Fact").count();
         let took = self.took();
-        self.step("written", took, &format!("{n_facts} facts, as Markdown: {}", file.display()), json!({ "file": file, "facts": n_facts }));
+        self.step(
+            "written",
+            took,
+            &format!("{n_facts} facts, as Markdown: {}", file.display()),
+            json!({ "file": file, "facts": n_facts }),
+        );
         let is_there = text.contains(story::FACT) && text.contains(story::FACT_ZH);
         // The entry that the edit will change says more than the head of the file.
         let at = text.find(story::FACT).and_then(|at| text[..at].rfind("<!-- entry:")).unwrap_or(0);
@@ -179,7 +195,8 @@ impl Demo<'_> {
             }
         }
         let took = self.took();
-        let says = format!("“{}” is now “{}” in {n_changed} files, with no help from Evermark", story::FACT, story::EDITED);
+        let says =
+            format!("“{}” is now “{}” in {n_changed} files, with no help from Evermark", story::FACT, story::EDITED);
         self.step("edited by hand", took, &says, json!({ "files": n_changed, "file": file }));
         self.expect(n_changed > 0, "there was nothing to edit")
     }
@@ -196,12 +213,24 @@ impl Demo<'_> {
         self.session.freshen();
         let wanted = ids(before);
         let (data, took, _) = self.ask_until(story::QUESTION, |data| index.exists() && ids(data) == wanted)?;
-        self.step("found again", took, "the index is back, made from the Markdown", json!({ "query": story::QUESTION, "ids": ids(&data) }));
+        self.step(
+            "found again",
+            took,
+            "the index is back, made from the Markdown",
+            json!({ "query": story::QUESTION, "ids": ids(&data) }),
+        );
         self.show_text(&data, story::EDITED);
-        self.expect(index.exists() && ids(&data) == wanted, "after the index was deleted, search does not answer as before")
+        self.expect(
+            index.exists() && ids(&data) == wanted,
+            "after the index was deleted, search does not answer as before",
+        )
     }
 
-    fn ask_until(&self, question: &str, is_enough: impl Fn(&SearchData) -> bool) -> anyhow::Result<(SearchData, Duration, u32)> {
+    fn ask_until(
+        &self,
+        question: &str,
+        is_enough: impl Fn(&SearchData) -> bool,
+    ) -> anyhow::Result<(SearchData, Duration, u32)> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -225,7 +254,11 @@ impl Demo<'_> {
     }
 
     fn expect(&self, is_so: bool, otherwise: &str) -> anyhow::Result<()> {
-        if is_so { Ok(()) } else { Err(Failure::new(Exit::Failed, format!("the demo does not hold: {otherwise}")).into()) }
+        if is_so {
+            Ok(())
+        } else {
+            Err(Failure::new(Exit::Failed, format!("the demo does not hold: {otherwise}")).into())
+        }
     }
 
     fn begin(&mut self) {

@@ -68,7 +68,8 @@ pub(crate) fn run(args: &InitArgs, root: &Root, out: &mut Out) -> anyhow::Result
 fn write_settings(world: &dyn World, path: &Path, force: bool) -> anyhow::Result<&'static str> {
     let existed = path.exists();
     if force {
-        durable::write(world, path, TEMPLATE.as_bytes()).with_context(|| format!("cannot replace {}", path.display()))?;
+        durable::write(world, path, TEMPLATE.as_bytes())
+            .with_context(|| format!("cannot replace {}", path.display()))?;
         return Ok(if existed { "replaced" } else { "created" });
     }
     Ok(match durable::create_new(world, path, TEMPLATE.as_bytes())? {

@@ -29,7 +29,10 @@ pub(crate) fn run(args: &ServeArgs, root: Root, env: &Environment, verbose: u8, 
     };
     let is_new = !root.path.exists();
     if let Some(theirs) = root.everos_instead(env) {
-        note(format_args!("note: EverOS has a root at {0}; `evermark --root {0} serve` would adopt it", theirs.display()));
+        note(format_args!(
+            "note: EverOS has a root at {0}; `evermark --root {0} serve` would adopt it",
+            theirs.display()
+        ));
     }
     let config = Config::load(root, env, &flags)?;
     logging::start(&config, Voice::Daemon, verbose);
@@ -108,7 +111,9 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).map_err(|error| {
         let failure = Failure::new(Exit::Failed, format!("cannot listen on {address}"));
         let failure = match error.kind() {
-            std::io::ErrorKind::AddrInUse => failure.hint("another program has the port: choose one with --port, or 0 for a free one"),
+            std::io::ErrorKind::AddrInUse => {
+                failure.hint("another program has the port: choose one with --port, or 0 for a free one")
+            }
             _ => failure,
         };
         anyhow::Error::new(error).context(failure)

@@ -93,7 +93,9 @@ pub(crate) fn names(what: &str) -> Shape<Vec<String>> {
                 Found::Text(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
                 Found::Whole(_) | Found::Real(_) | Found::Flag(_) | Found::Other(_) => return None,
             };
-            let is_name = |name: &String| !name.is_empty() && name.len() <= 300 && name.bytes().all(|byte| byte.is_ascii_graphic());
+            let is_name = |name: &String| {
+                !name.is_empty() && name.len() <= 300 && name.bytes().all(|byte| byte.is_ascii_graphic())
+            };
             names.iter().all(is_name).then_some(names)
         }),
     }
@@ -124,7 +126,8 @@ pub(crate) fn host() -> Shape<String> {
 /// What to log, in the syntax of `RUST_LOG`.
 pub(crate) fn log_filter() -> Shape<String> {
     Shape {
-        allowed: "a level (error, warn, info, debug, trace) or a filter such as `info,evermark_engine=debug`".to_owned(),
+        allowed: "a level (error, warn, info, debug, trace) or a filter such as `info,evermark_engine=debug`"
+            .to_owned(),
         read: Box::new(|found| match found {
             Found::Text(text) => tracing_subscriber::EnvFilter::try_new(text).is_ok().then(|| text.clone()),
             _ => None,

@@ -54,7 +54,9 @@ pub(crate) fn status(data: &StatusData, out: &mut Out) {
 fn queue(queue: &QueueItem, out: &mut Out) {
     let oldest = queue.oldest_age_ms.map_or_else(String::new, |age| format!(", the oldest for {}", span(age)));
     let QueueItem { pending, leased, failing, parked, .. } = queue;
-    out.line(format_args!("queue      {pending} waiting{oldest}, {leased} running, {failing} failing, {parked} parked"));
+    out.line(format_args!(
+        "queue      {pending} waiting{oldest}, {leased} running, {failing} failing, {parked} parked"
+    ));
     for error in &queue.errors {
         out.line(format_args!("             {} × {}: {}", error.count, error.class, one_line(&error.message, 200)));
     }
@@ -120,7 +122,10 @@ pub(crate) fn verify(data: &VerifyData, out: &mut Out) {
         0 => out.paint.green("the same"),
         n => out.paint.red(format_args!("{n} differences")),
     };
-    out.line(format_args!("{verdict}: {} memories in {} files, {} rows in the index", data.memories, data.files, data.rows));
+    out.line(format_args!(
+        "{verdict}: {} memories in {} files, {} rows in the index",
+        data.memories, data.files, data.rows
+    ));
     for (list, what) in lists {
         for memory in list.iter().take(SHOWN_MAX) {
             out.line(format_args!("  {what}: {}", tame(memory)));

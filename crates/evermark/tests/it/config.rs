@@ -94,7 +94,9 @@ fn unknown_keys_are_told_with_what_may_have_been_meant() {
     let home = Home::new();
     home.write("evermark.toml", "[api]\nprot = 1\n[embeddings]\nmodel = \"m\"\n[wholly]\nother = 1\n");
     let warnings = shown(&home, &[("EVERMARK_SYNC__WACH", "true")])["warnings"].to_string();
-    for part in ["did you mean `api.port`", "did you mean `embedding.model`", "did you mean `sync.watch`", "wholly.other"] {
+    for part in
+        ["did you mean `api.port`", "did you mean `embedding.model`", "did you mean `sync.watch`", "wholly.other"]
+    {
         assert!(warnings.contains(part), "{part}: {warnings}");
     }
 }
@@ -137,7 +139,8 @@ fn everos_own_placeholder_is_no_provider() {
     home.write("everos.toml", theirs);
     let status = home.run(&["status", "--json"]).json();
     assert_eq!(status["embedding"]["model"], Value::Null);
-    let keyed = home.run_with(&["status", "--json"], &[("EVEROS_EMBEDDING__API_KEY", "sk-1"), ("EVERMARK_EMBEDDING__DIM", "8")]);
+    let keyed = home
+        .run_with(&["status", "--json"], &[("EVEROS_EMBEDDING__API_KEY", "sk-1"), ("EVERMARK_EMBEDDING__DIM", "8")]);
     assert_eq!(keyed.json()["embedding"]["model"], "Qwen/Qwen3-Embedding-4B");
 }
 
@@ -164,5 +167,8 @@ fn init_adopts_what_everos_left() {
     home.write("ome.toml", "");
     let said = home.run(&["init"]);
     assert!(said.ok().stdout.contains("adopting"));
-    assert_eq!(std::fs::read_to_string(home.root().join("everos.toml")).expect("a file"), "[memory]\ntimezone = \"UTC\"\n");
+    assert_eq!(
+        std::fs::read_to_string(home.root().join("everos.toml")).expect("a file"),
+        "[memory]\ntimezone = \"UTC\"\n"
+    );
 }

@@ -3,7 +3,6 @@
 
 use crate::kit::{Daemon, Home, body, eventually};
 use evermark_sim::stub_embeddings::StubEmbeddings;
-use serde_json::Value;
 
 const CRASH_AT: &str = "EVERMARK_CRASH_AT";
 
@@ -61,7 +60,11 @@ fn check(home: &Home, point: &str) {
     for token in TOKENS {
         assert_eq!(entries_with(home, ".atomic_facts", token), 1, "facts with {token} after a death at {point}");
         assert_eq!(entries_with(home, "episodes", token), 1, "episodes with {token} after a death at {point}");
-        assert_eq!(entries_with(home, "inbox", token), 0, "messages with {token} still waiting after a death at {point}");
+        assert_eq!(
+            entries_with(home, "inbox", token),
+            0,
+            "messages with {token} still waiting after a death at {point}"
+        );
         let found = home.run(&["search", token, "--user", "ana", "--method", "keyword", "--json"]).json();
         let episodes = found["episodes"].as_array().map_or(0, Vec::len);
         assert_eq!(episodes, 1, "{token} after a death at {point}: {found}");
@@ -94,7 +97,10 @@ fn die_at(point: &str, nth: u32) -> bool {
     let kept = !matches!(point, "cache.append");
     let sent = texts_sent(&stub);
     let distinct = 5;
-    assert!(sent <= distinct || (!kept && sent <= distinct + sent_before), "{at}: {sent} texts were embedded, {sent_before} before");
+    assert!(
+        sent <= distinct || (!kept && sent <= distinct + sent_before),
+        "{at}: {sent} texts were embedded, {sent_before} before"
+    );
     // Nothing is embedded again, whatever is built anew.
     std::fs::remove_dir_all(home.root().join(".index")).expect("an index");
     home.run(&["index", "rebuild"]).ok();
@@ -158,7 +164,7 @@ fn a_daemon_that_dies_while_indexing_is_followed_by_one_that_finishes() {
     daemon.post("/api/v1/memory/flush", r#"{"session_id":"s"}"#).expect("an answer");
     eventually("all is indexed", || {
         let queue = &home.run(&["status", "--json"]).json()["queue"];
-        ["pending", "leased"].iter().all(|key| queue[*key] == Value::from(0))
+        ["pending", "leased"].iter().all(|key| queue[*key] == 0)
     });
     check(&home, "index.upserted");
     daemon.stop();

@@ -139,7 +139,8 @@ fn ended_while_adding(end: impl FnOnce(Daemon)) {
     for who in 0..3 {
         home.run(&["flush", "--session", &format!("w{who}")]).ok();
     }
-    let facts: String = home.markdown().into_iter().filter(|(path, _)| path.contains(".atomic_facts")).map(|(_, text)| text).collect();
+    let facts: String =
+        home.markdown().into_iter().filter(|(path, _)| path.contains(".atomic_facts")).map(|(_, text)| text).collect();
     for token in &acknowledged {
         assert_eq!(facts.matches(token).count(), 1, "{token} of {} acknowledged ones", acknowledged.len());
     }
@@ -164,8 +165,11 @@ fn a_second_signal_ends_at_once() {
     // A reader that never reads holds a request open, and with it the graceful end.
     let address = daemon.url.trim_start_matches("http://").to_owned();
     let mut stuck = std::net::TcpStream::connect(&address).expect("it listens");
-    std::io::Write::write_all(&mut stuck, b"POST /api/v1/memory/add HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n")
-        .expect("it takes that");
+    std::io::Write::write_all(
+        &mut stuck,
+        b"POST /api/v1/memory/add HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n",
+    )
+    .expect("it takes that");
     std::thread::sleep(Duration::from_millis(200));
     daemon.signal(Signal::INT);
     std::thread::sleep(Duration::from_millis(300));
@@ -183,7 +187,8 @@ fn wait_indexed_means_found() {
     let daemon = Daemon::start(&home, &[]);
     for i in 0..10 {
         let text = format!("The code word of day {i} is walrus{i}q.");
-        let (status, _) = daemon.post("/api/v1/memory/add", &body(&format!("s{i}"), "ana", &[&text])).expect("an answer");
+        let (status, _) =
+            daemon.post("/api/v1/memory/add", &body(&format!("s{i}"), "ana", &[&text])).expect("an answer");
         assert_eq!(status, 200);
         let flush = format!(r#"{{"session_id":"s{i}","wait":"indexed","wait_timeout_ms":15000}}"#);
         let (status, answer) = daemon.post("/api/v1/memory/flush", &flush).expect("an answer");

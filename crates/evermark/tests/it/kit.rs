@@ -72,7 +72,12 @@ impl Home {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(args).env_clear().env("HOME", self.path()).env("PATH", "/usr/bin:/bin").env("EVERMARK_ROOT", self.root());
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", self.path())
+            .env("PATH", "/usr/bin:/bin")
+            .env("EVERMARK_ROOT", self.root());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -143,11 +148,8 @@ pub(crate) fn body(session: &str, user: &str, texts: &[&str]) -> String {
     for (i, text) in texts.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
         let at = 1_795_000_000_000_u64 + 1000 * i as u64;
-        write!(
-            messages,
-            r#"{comma}{{"sender_id":"{user}","role":"user","timestamp":{at},"content":"{text}"}}"#
-        )
-        .expect("a string takes it");
+        write!(messages, r#"{comma}{{"sender_id":"{user}","role":"user","timestamp":{at},"content":"{text}"}}"#)
+            .expect("a string takes it");
     }
     format!(r#"{{"session_id":"{session}","messages":[{messages}]}}"#)
 }

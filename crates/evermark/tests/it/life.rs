@@ -60,7 +60,8 @@ fn a_damaged_ledger_costs_nothing() {
 
 #[test]
 fn messages_come_as_bodies_lists_and_lines() {
-    let message = |text: &str| format!(r#"{{"sender_id":"ana","role":"user","timestamp":1795000000000,"content":"{text}"}}"#);
+    let message =
+        |text: &str| format!(r#"{{"sender_id":"ana","role":"user","timestamp":1795000000000,"content":"{text}"}}"#);
     let forms = [
         format!("[{}]", message("I collect old maps of Porto.")),
         format!("{}\n\n{}\n", message("I collect old maps of Porto."), message("I also collect stamps.")),

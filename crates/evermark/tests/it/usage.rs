@@ -7,9 +7,21 @@ use std::process::Stdio;
 fn help_names_every_command_and_the_exit_codes() {
     let help = Home::new().run(&["--help"]);
     help.ok();
-    for word in
-        ["init", "serve", "add", "flush", "search", "get", "status", "sync", "verify", "index", "config", "demo", "completions"]
-    {
+    for word in [
+        "init",
+        "serve",
+        "add",
+        "flush",
+        "search",
+        "get",
+        "status",
+        "sync",
+        "verify",
+        "index",
+        "config",
+        "demo",
+        "completions",
+    ] {
         assert!(help.stdout.contains(&format!("\n  {word} ")), "{word} is missing from the help");
     }
     assert!(help.stdout.contains("75 try again later"));
@@ -39,7 +51,14 @@ fn wrong_usage_ends_with_2() {
 #[test]
 fn a_command_that_looks_makes_no_root() {
     let home = Home::new();
-    for args in [&["search", "x", "--user", "a"][..], &["get", "--user", "a"], &["status"], &["verify"], &["sync"], &["index", "rebuild"]] {
+    for args in [
+        &["search", "x", "--user", "a"][..],
+        &["get", "--user", "a"],
+        &["status"],
+        &["verify"],
+        &["sync"],
+        &["index", "rebuild"],
+    ] {
         home.run(args).fails(4, "there is no root at");
     }
     assert!(!home.root().exists());
@@ -116,7 +135,8 @@ fn colours_are_for_terminals() {
 #[test]
 fn what_strangers_said_cannot_steer_the_terminal() {
     let home = Home::new();
-    home.pipe(&["add", "--flush"], &body("s", "ana", &[r"The word is \u001b[31m kaleidoscope \u001b[0m for today."])).ok();
+    home.pipe(&["add", "--flush"], &body("s", "ana", &[r"The word is \u001b[31m kaleidoscope \u001b[0m for today."]))
+        .ok();
     let found = home.run(&["search", "kaleidoscope", "--user", "ana"]);
     assert!(found.ok().stdout.contains("kaleidoscope"));
     assert!(!found.stdout.contains('\u{1b}'));
