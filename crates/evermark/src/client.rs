@@ -32,6 +32,10 @@ impl Client {
         Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), token: token.map(str::to_owned) }
     }
 
+    pub(crate) fn address(&self) -> &str {
+        &self.base
+    }
+
     /// Tells whether a daemon answers there.
     pub(crate) fn is_there(&self) -> bool {
         let asked = self

@@ -87,6 +87,14 @@ impl Session {
         }
     }
 
+    /// Returns the address of the daemon that is asked, if one is.
+    pub(crate) fn daemon(&self) -> Option<&str> {
+        match self {
+            Self::Here(_) => None,
+            Self::There(client) => Some(client.address()),
+        }
+    }
+
     /// Lets the engine work in the background, as a daemon's does.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
         match self {

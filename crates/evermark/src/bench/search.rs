@@ -44,10 +44,12 @@ pub(super) fn run(config: &Config, env: &Environment, made: &Made, args: &BenchA
             let n_clients = usize::from((*n_clients).max(1));
             let clients = (0..n_clients).map(|_| reach()).collect::<Vec<_>>();
             let (took, whole) = ask_all(&clients, &questions, method)?;
+            let n_found = took.iter().filter(|(_, found)| *found).count();
+            let took = took.into_iter().map(|(took, _)| took).collect::<Vec<_>>();
             #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-            let rate = took.len() as f64 / whole.as_secs_f64();
+            let (rate, found) = (took.len() as f64 / whole.as_secs_f64(), n_found as f64 / took.len().max(1) as f64);
             methods
-                .push(json!({ "method": name, "clients": n_clients, "per_s": rate.round(), "took": latencies(took) }));
+                .push(json!({ "method": name, "clients": n_clients, "per_s": rate.round(), "found": found, "took": latencies(took) }));
         }
     }
     let process = measure::process();
@@ -89,7 +91,8 @@ enum Reach {
 }
 
 impl Reach {
-    fn search(&self, question: &Question, method: MethodName) -> anyhow::Result<Duration> {
+    /// Returns how long the answer took, and whether it held anything.
+    fn search(&self, question: &Question, method: MethodName) -> anyhow::Result<(Duration, bool)> {
         let body = SearchBody {
             user_id: Some(question.user.clone()),
             app_id: "default".to_owned(),
@@ -103,14 +106,15 @@ impl Reach {
             Self::Here(engine) => {
                 let request = body.into();
                 let started = clock::now();
-                engine.search(request)?;
-                Ok(started.elapsed())
+                let answer = engine.search(request)?;
+                Ok((started.elapsed(), !answer.episodes.is_empty()))
             }
             Self::Http(client) => {
                 let body = serde_json::to_value(body)?;
                 let started = clock::now();
-                client.post("/api/v1/memory/search", &body)?;
-                Ok(started.elapsed())
+                let answer = client.post("/api/v1/memory/search", &body)?;
+                let episodes = answer["data"]["episodes"].as_array();
+                Ok((started.elapsed(), episodes.is_some_and(|episodes| !episodes.is_empty())))
             }
         }
     }
@@ -120,11 +124,15 @@ impl Reach {
 fn first_per_user(reach: &Reach, questions: &[Question]) -> anyhow::Result<Vec<Duration>> {
     let mut seen = std::collections::BTreeSet::new();
     let firsts = questions.iter().filter(|question| seen.insert(question.user.clone()));
-    firsts.map(|question| reach.search(question, MethodName::Hybrid)).collect()
+    firsts.map(|question| Ok(reach.search(question, MethodName::Hybrid)?.0)).collect()
 }
 
 /// Has every client ask its share of the questions, all at once.
-fn ask_all(clients: &[Reach], questions: &[Question], method: MethodName) -> anyhow::Result<(Vec<Duration>, Duration)> {
+fn ask_all(
+    clients: &[Reach],
+    questions: &[Question],
+    method: MethodName,
+) -> anyhow::Result<(Vec<(Duration, bool)>, Duration)> {
     let started: Instant = clock::now();
     let n_clients = clients.len();
     let shares = std::thread::scope(|scope| {
@@ -179,11 +187,11 @@ pub(super) fn print(size: &Value, out: &mut Out) {
         fact("/dimension", 0),
         if size["over"] == "http" { "over HTTP" } else { "in the process" },
     ));
-    out.line("  method    clients      p50      p95      p99      max  searches/s");
+    out.line("  method    clients      p50      p95      p99      max  searches/s  found");
     for method in size["methods"].as_array().into_iter().flatten() {
         let took = |key: &str| figure(method, &format!("/took/{key}_ms"), 2);
         out.line(format_args!(
-            "  {:8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>11}",
+            "  {:8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>11} {:>6}",
             method["method"].as_str().unwrap_or_default(),
             figure(method, "/clients", 0),
             took("p50"),
@@ -191,6 +199,7 @@ pub(super) fn print(size: &Value, out: &mut Out) {
             took("p99"),
             took("max"),
             figure(method, "/per_s", 0),
+            figure(method, "/found", 2),
         ));
     }
     out.line(format_args!(

@@ -14,7 +14,7 @@ pub(crate) fn status(session: &Session, out: &mut Out) -> anyhow::Result<Exit> {
     if out.json {
         out.document(&data);
     } else {
-        view::status(&data, out);
+        view::status(&data, session.daemon(), out);
     }
     Ok(if data.verdict == VerdictName::Failing { Exit::Differs } else { Exit::Ok })
 }

@@ -8,14 +8,20 @@ use evermark_server::api::{Problem, RebuildData, StatusData, SyncData, VerifyDat
 const SHOWN_MAX: usize = 20;
 
 /// Health first, with what to do about it; then the figures.
-pub(crate) fn status(data: &StatusData, out: &mut Out) {
+///
+/// `daemon` is the address of the one that answered.
+pub(crate) fn status(data: &StatusData, daemon: Option<&str>, out: &mut Out) {
     let paint = out.paint;
     let verdict = match data.verdict {
         VerdictName::Ok => paint.green("ok"),
         VerdictName::Degraded => paint.yellow("degraded"),
         VerdictName::Failing => paint.red("failing"),
     };
-    out.line(format_args!("{verdict}  {}  open for {}", paint.bold(tame(&data.root)), span(data.uptime_ms)));
+    let running = match daemon {
+        Some(address) => format!("daemon at {address} for {}", span(data.uptime_ms)),
+        None => "no daemon".to_owned(),
+    };
+    out.line(format_args!("{verdict}  {}  {running}", paint.bold(tame(&data.root))));
     for reason in &data.reasons {
         let mark = if reason.verdict == VerdictName::Failing { paint.red("!") } else { paint.yellow("!") };
         let message = reason.message.as_deref().unwrap_or_default();

@@ -28,6 +28,13 @@ fn help_names_every_command_and_the_exit_codes() {
 }
 
 #[test]
+fn the_version_says_when_the_index_is_not_kept() {
+    let version = Home::new().run(&["--version"]);
+    assert!(version.ok().stdout.starts_with("evermark "));
+    assert_eq!(version.stdout.contains("without Lance"), cfg!(not(feature = "lance")));
+}
+
+#[test]
 fn wrong_usage_ends_with_2() {
     let home = Home::new();
     let bad = [
