@@ -83,7 +83,7 @@ impl Inner {
             embedder.close();
         }
         self.tasks.join();
-        let flushed = self.flush_now();
+        let flushed = self.flush_now().and_then(|()| self.upkeep_at_close());
         if let Some(embedder) = &self.embedder {
             embedder.close();
         }

@@ -38,6 +38,7 @@ impl Inner {
         let paths = self.scan_memories()?;
         let total = paths.len() as u64;
         let mut copied: HashMap<String, Digest32> = HashMap::new();
+        let mut unflushed = 0;
         // The long part: nothing is locked, edits and searches go on with the old generation.
         for (done, path) in paths.iter().enumerate() {
             if self.is_closing() {
@@ -51,11 +52,19 @@ impl Inner {
             for chunk in memories.chunks(self.settings.flush_rows_max.max(1)) {
                 let rows = self.whole_rows(chunk, &next)?;
                 report.rows += rows.len() as u64;
+                unflushed += rows.len();
                 next.index.upsert(&rows)?;
-                next.index.flush()?;
+                if unflushed >= self.settings.flush_rows_max {
+                    next.index.flush()?;
+                    // Every commit leaves a version behind, and pieces to be merged.
+                    next.index.upkeep()?;
+                    unflushed = 0;
+                }
             }
             self.reach("rebuild.file")?;
         }
+        next.index.flush()?;
+        next.index.upkeep()?;
         // The short part, as the only writer: what was edited meanwhile is brought over, then the swap.
         let mut unflushed = self.indexing.lock().expect(POISON);
         if let Err(error) = self.flush_held(&mut unflushed) {

@@ -9,6 +9,9 @@ use evermark_core::reconcile::{self, Confirmed, Decision, Guard, Known, Policy, 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+/// How often it is looked whether index and ledger are still in their places: two `stat` calls.
+const HEAL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What sweeps remember between rounds. Nothing of it matters after a restart.
 #[derive(Default)]
 pub(crate) struct Sweeps {
@@ -80,7 +83,7 @@ impl Inner {
             }
             self.look_at(&mut sweeps, paths)?;
         }
-        Ok(Tick::Idle(self.next_look(&sweeps)))
+        Ok(Tick::Idle(self.next_look(&sweeps).min(HEAL_INTERVAL)))
     }
 
     fn next_look(&self, sweeps: &Sweeps) -> Duration {

@@ -5,10 +5,11 @@
 
 use crate::engine::Inner;
 use crate::error::Error;
+use evermark_core::error::ErrorKind;
 use evermark_core::filter::Filter;
 use evermark_core::fusion;
 use evermark_core::id::{Kind, Owner, Scope, Track};
-use evermark_core::index::{Ask, Hit, Index};
+use evermark_core::index::{Ask, Hit, Index, IndexError};
 use evermark_core::memory::{Memory, Message};
 use evermark_core::text;
 use serde_json::Value;
@@ -199,7 +200,8 @@ impl Inner {
         };
         if !self.live().has_vectors_of(embedder.model()) {
             if asked == Method::Vector {
-                return Err(Error::Busy("vectors of the configured model are still being built".into()));
+                let reason = "vectors of the configured model are still being built";
+                return Err(IndexError::new(ErrorKind::Unavailable, reason).into());
             }
             degraded.push(Degraded {
                 stage: "vector",

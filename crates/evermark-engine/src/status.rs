@@ -201,7 +201,7 @@ impl Inner {
             generation: live.generation.to_string(),
             rebuilding: self.rebuilding.load(Ordering::Acquire),
             uptime_ms: millis(now.saturating_sub(self.opened_at)),
-            files,
+            files: files.max(counts.files),
             entries: counts.entries_by,
             findings_total: problems.len() as u64,
             findings: problems.into_iter().take(PROBLEMS_SHOWN).collect(),

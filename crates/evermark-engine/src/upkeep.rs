@@ -49,6 +49,15 @@ impl Inner {
         Ok(idle)
     }
 
+    /// Reclaims what this process left behind, so that a root used only by short commands stays small too.
+    pub(crate) fn upkeep_at_close(&self) -> Result<(), Error> {
+        let flushes = self.indexing.lock().expect(POISON).flushes;
+        if flushes > self.upkept_at.swap(flushes, Ordering::AcqRel) {
+            self.live().index.upkeep()?;
+        }
+        Ok(())
+    }
+
     /// Drops embeddings that no memory refers to, when they have become many. Reads every file first: with one of them
     /// unreadable, nothing is dropped.
     fn collect_embeddings(&self) -> Result<(), Error> {

@@ -172,3 +172,23 @@ fn embeddings_that_nothing_refers_to_are_dropped_and_the_others_are_not() {
     engine.rebuild(&mut |_| {}).expect("rebuilt");
     assert_eq!(stub.texts(), paid);
 }
+
+#[test]
+fn a_rebuild_of_many_files_commits_by_rows_not_by_files() {
+    let kit = Kit::new();
+    for n in 0..50 {
+        kit.write(
+            &format!("default_app/default_project/users/user{n}/.atomic_facts/atomic_fact-2026-01-02.md"),
+            &format!(
+                "---\ntype: atomic_fact_daily\nuser_id: user{n}\n---\n<!-- entry:af_1 -->\n## af_1\n\n\
+                 **timestamp**: 2026-01-02T03:04:05+00:00\n\n### Fact\nThe finch sings.\n<!-- /entry:af_1 -->\n"
+            ),
+        );
+    }
+    let engine = kit.open();
+    engine.quiesce().expect("synced");
+    let before = kit.shelves.flushes();
+    assert_eq!(engine.rebuild(&mut |_| {}).expect("rebuilt").rows, 50);
+    // One for all rows, and at most one for what changed meanwhile.
+    assert!(kit.shelves.flushes() - before <= 2, "{}", kit.shelves.flushes() - before);
+}

@@ -4,9 +4,9 @@
 
 use evermark_core::embed::Embedder;
 use evermark_core::exact::ExactIndex;
-use evermark_core::id::{Owner, Scope};
-use evermark_core::index::{Index, IndexError};
-use evermark_core::memory::{ContentItem, Role};
+use evermark_core::id::{Kind, MemoryKey, Owner, Scope};
+use evermark_core::index::{Ask, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order, Upkeep};
+use evermark_core::memory::{ContentItem, Digest32, Memory, Role};
 use evermark_core::world::{RealWorld, World};
 use evermark_engine::add::{AddRequest, FlushRequest, NewMessage, Receipt};
 use evermark_engine::embedding::Embeddings;
@@ -18,6 +18,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -79,10 +80,17 @@ impl World for TestWorld {
     }
 }
 
-/// Indexes that live as long as their folder: what a durable index is to the engine.
+/// Indexes that live as long as their folder: what a durable index is to the engine. Counts commits.
 #[derive(Default)]
 pub(crate) struct Shelves {
     open: Mutex<HashMap<PathBuf, Arc<ExactIndex>>>,
+    flushes: Arc<AtomicU64>,
+}
+
+impl Shelves {
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::SeqCst)
+    }
 }
 
 impl OpenIndex for Shelves {
@@ -94,7 +102,55 @@ impl OpenIndex for Shelves {
             std::fs::write(&marker, "").expect("the generation's folder is there");
         }
         let index = open.entry(dir.to_owned()).or_insert_with(|| Arc::new(ExactIndex::new(dimension)));
-        Ok(Arc::clone(index) as Arc<dyn Index>)
+        Ok(Arc::new(Counted { index: Arc::clone(index), flushes: Arc::clone(&self.flushes) }))
+    }
+}
+
+struct Counted {
+    index: Arc<ExactIndex>,
+    flushes: Arc<AtomicU64>,
+}
+
+impl Index for Counted {
+    fn upsert(&self, rows: &[Indexable]) -> Result<(), IndexError> {
+        self.index.upsert(rows)
+    }
+
+    fn remove(&self, keys: &[MemoryKey]) -> Result<(), IndexError> {
+        self.index.remove(keys)
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        self.flushes.fetch_add(1, Ordering::SeqCst);
+        self.index.flush()
+    }
+
+    fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError> {
+        self.index.matching(ask, terms)
+    }
+
+    fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
+        self.index.nearest(ask, vector)
+    }
+
+    fn fetch(&self, owner: &Owner, kind: Kind, ids: &[String]) -> Result<Vec<Memory>, IndexError> {
+        self.index.fetch(owner, kind, ids)
+    }
+
+    fn list(&self, ask: &Ask<'_>, order: Order, offset: usize) -> Result<Listing, IndexError> {
+        self.index.list(ask, order, offset)
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) -> Result<(), IndexError> {
+        self.index.scan(visit)
+    }
+
+    fn upkeep(&self) -> Result<Upkeep, IndexError> {
+        self.index.upkeep()
+    }
+
+    fn info(&self) -> Result<IndexInfo, IndexError> {
+        self.index.info()
     }
 }
 
