@@ -102,6 +102,12 @@ fn the_waker_is_called_once_per_silence() {
     })
     .unwrap();
     until(&watch, |changes| changes.overflow);
+    // Who waits is told before the waker is called: only after that call is the silence complete.
+    let first = RealWorld::new();
+    while n_calls.load(Ordering::SeqCst) == 0 {
+        assert!(first.monotonic() < PATIENCE);
+        watch.wait(Duration::from_millis(1));
+    }
     let before = n_calls.load(Ordering::SeqCst);
     for n in 0..20 {
         save(&dir.path().join(format!("a/b/users/lin/{n}.md")), "x");
