@@ -212,7 +212,10 @@ impl Demo<'_> {
         // A daemon notices within a sweep; the demo does not wait for that.
         self.session.freshen();
         let wanted = ids(before);
-        let (data, took, _) = self.ask_until(story::QUESTION, |data| index.exists() && ids(data) == wanted)?;
+        let current = index.join("evermark").join("CURRENT");
+        let (data, _, _) = self.ask_until(story::QUESTION, |data| current.exists() && ids(data) == wanted)?;
+        // All of it: noticing, building, and the answer.
+        let took = self.took();
         self.step(
             "found again",
             took,
@@ -221,7 +224,7 @@ impl Demo<'_> {
         );
         self.show_text(&data, story::EDITED);
         self.expect(
-            index.exists() && ids(&data) == wanted,
+            current.exists() && ids(&data) == wanted,
             "after the index was deleted, search does not answer as before",
         )
     }
