@@ -60,7 +60,7 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// Sources: settle, ratio and floor from issue 2 §4; granularity is that of FAT, the coarsest in use (2 s); an audit
+    /// Settle, ratio and floor are choices; granularity is that of FAT, the coarsest in use (2 s); an audit
     /// a day reads 26 MB of Markdown in well under a second.
     fn default() -> Self {
         Self {

@@ -48,7 +48,7 @@ pub struct VaultSettings {
 }
 
 impl Default for VaultSettings {
-    /// Sources: 64 MiB is twice what issue 315's whole vault held; editors that save in place truncate and write within
+    /// Sources: 64 MiB is twice what the largest vault known from EverOS's reports held; editors that save in place truncate and write within
     /// a few milliseconds.
     fn default() -> Self {
         Self {
