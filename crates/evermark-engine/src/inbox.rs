@@ -4,6 +4,7 @@
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::search::Unprocessed;
+use crate::status::FileProblem;
 use evermark_core::error::ErrorKind;
 use evermark_core::id::Scope;
 use evermark_core::markdown::inbox::{self, Batch, Mode};
@@ -12,7 +13,7 @@ use evermark_core::markdown::{FileKind, inbox_sequence, place, session_dir};
 use evermark_core::memory::{Digest32, Message};
 use evermark_store::vault::FileBytes;
 use evermark_store::vault::write::Expected;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// A session within its scope.
@@ -73,6 +74,8 @@ pub(crate) struct Inbox {
     counts: Mutex<HashMap<Session, usize>>,
     /// Sessions to be extracted in the background.
     due: Mutex<BTreeSet<Session>>,
+    /// Files that could not be read when their session was last looked at.
+    broken: Mutex<BTreeMap<Session, Vec<FileProblem>>>,
 }
 
 impl Inbox {
@@ -101,6 +104,20 @@ impl Inbox {
         (counts.values().sum(), counts.len())
     }
 
+    fn set_broken(&self, session: &Session, problems: Vec<FileProblem>) {
+        let mut broken = self.broken.lock().expect(POISON);
+        if problems.is_empty() {
+            broken.remove(session);
+        } else {
+            broken.insert(session.clone(), problems);
+        }
+    }
+
+    /// Returns what is wrong with files in the inbox; their messages wait until somebody mends them.
+    pub(crate) fn problems(&self) -> Vec<FileProblem> {
+        self.broken.lock().expect(POISON).values().flatten().cloned().collect()
+    }
+
     pub(crate) fn make_due(&self, session: Session) {
         self.due.lock().expect(POISON).insert(session);
     }
@@ -115,6 +132,7 @@ impl Inner {
     pub(crate) fn read_folder(&self, session: &Session) -> Result<Folder, Error> {
         let dir = session.dir()?;
         let mut folder = Folder::default();
+        let mut broken = Vec::new();
         for path in self.files_in(&dir) {
             let name = name_of(&path);
             if let Some(sequence) = inbox_sequence(name) {
@@ -126,7 +144,7 @@ impl Inner {
                     // Two session ids may share a folder's name only by a collision of its digest; keep them apart.
                     Ok(batch) if batch.session_id == session.id => folder.batches.push((path, batch)),
                     Ok(_) => {}
-                    Err(finding) => tracing::warn!(path, finding = %finding.message, "an inbox file cannot be read"),
+                    Err(finding) => broken.push(FileProblem::of(&finding)),
                 }
             } else if is_segment(name) {
                 let Some(FileBytes { bytes, .. }) = self.read_if_there(&path)? else {
@@ -134,10 +152,11 @@ impl Inner {
                 };
                 match segment::parse(&path, &bytes) {
                     Ok(plan) => folder.plans.push((path, plan)),
-                    Err(finding) => tracing::warn!(path, finding = %finding.message, "a segment file cannot be read"),
+                    Err(finding) => broken.push(FileProblem::of(&finding)),
                 }
             }
         }
+        self.inbox.set_broken(session, broken);
         folder.batches.sort_by(|a, b| a.0.cmp(&b.0));
         folder.plans.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(folder)

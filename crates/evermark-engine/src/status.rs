@@ -315,6 +315,7 @@ impl Inner {
     /// Problems of files, from the last sweep and from indexing.
     pub(crate) fn problems(&self, sweeps: &Sweeps) -> Result<Vec<FileProblem>, Error> {
         let mut all = sweeps.findings.clone();
+        all.extend(self.inbox.problems());
         let ledger = self.ledger();
         let texts = ledger.findings(PROBLEM_FILES_MAX)?.into_iter().map(|row| (row.path, row.finding));
         let parked = ledger.parked_jobs(PROBLEM_FILES_MAX)?.into_iter().map(|row| (row.path, row.error));

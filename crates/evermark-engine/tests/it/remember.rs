@@ -120,3 +120,23 @@ fn a_session_full_of_open_messages_refuses_more() {
     let refused = crate::kit::try_add(&engine, "s", &[(1, "mira", User, "The second thing I say.")]);
     assert_eq!(refused.expect_err("full").kind(), evermark_core::error::ErrorKind::Unavailable);
 }
+
+#[test]
+fn a_damaged_inbox_file_is_told_of_kept_and_read_again_when_mended() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    add(&engine, "s", &[(0, "mira", User, "The spare key is under the third stone.")]);
+    let inbox = kit.path("default_app/default_project/inbox");
+    let folder = std::fs::read_dir(&inbox).expect("listed").next().expect("one").expect("read").path();
+    let file = std::fs::read_dir(&folder).expect("listed").next().expect("one").expect("read").path();
+    let rel = file.strip_prefix(kit.root()).expect("below").to_str().expect("UTF-8").to_owned();
+    let whole = kit.read(&rel);
+    kit.write(&rel, &whole.replace("type: evermark_inbox", "type: shopping_list"));
+    assert_eq!(flush(&engine, "s").progress, Progress::NothingToExtract);
+    let status = engine.status().expect("status");
+    assert_eq!(status.findings.iter().map(|finding| finding.path.as_str()).collect::<Vec<_>>(), [rel.as_str()]);
+    kit.write(&rel, &whole);
+    assert_eq!(flush(&engine, "s").progress, Progress::Extracted);
+    assert_eq!(engine.status().expect("status").findings, []);
+    assert_eq!(search(&engine, "mira", "spare key").episodes.len(), 1);
+}
