@@ -10,7 +10,7 @@ mod tests;
 use crate::bm25::Corpus;
 use crate::error::ErrorKind;
 use crate::id::{Kind, MemoryKey, Owner};
-use crate::index::{Ask, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order, Upkeep};
+use crate::index::{Ask, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order};
 use crate::memory::{Digest32, Memory};
 use crate::vector;
 use std::cmp::Ordering;
@@ -194,10 +194,6 @@ impl Index for ExactIndex {
             visit(key, &path, digest);
         }
         Ok(())
-    }
-
-    fn upkeep(&self) -> Result<Upkeep, IndexError> {
-        Ok(Upkeep::default())
     }
 
     fn info(&self) -> Result<IndexInfo, IndexError> {

@@ -3,6 +3,7 @@
 use crate::error::ErrorKind;
 use crate::filter::Filter;
 use crate::id::{Kind, MemoryKey, Owner};
+use crate::maintenance::Budget;
 use crate::memory::{Digest32, Memory};
 
 /// A memory together with what is derived from it for searching.
@@ -64,12 +65,75 @@ pub struct IndexInfo {
     pub dimension: Option<usize>,
     pub versions: u64,
     pub fragments: u64,
-    /// Allocated bytes below the index's directory, and what the newest version refers to.
+    /// Bytes of disk below the index's directory, deleted files that this process still holds open included.
     pub allocated_bytes: u64,
+    /// Bytes of disk under the files that the newest version refers to.
     pub live_bytes: u64,
+    /// The part of `live_bytes` that belongs to rows which are gone: what merging would give back.
+    pub dead_bytes: u64,
+    /// Files of older versions that a reader in this process still uses.
+    pub held_bytes: u64,
+    /// Files that nobody needs any more, until they are reclaimed.
+    pub orphan_bytes: u64,
+    /// What the directory may come to now; `None` when nothing limits it.
+    pub bound_bytes: Option<u64>,
+    /// Pieces that could not be read and were taken out, newest last.
+    pub quarantine: Vec<Quarantined>,
+    /// Readers at work, and how long the oldest has been.
+    pub readers: u64,
+    pub oldest_reader_ms: Option<u64>,
     /// Bytes held in memory for hot owners, and their limit.
     pub view_bytes: u64,
     pub view_bytes_max: u64,
+}
+
+/// A damaged piece of the index that was taken out. Its rows are written again from the Markdown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The file, relative to the index's directory.
+    pub name: String,
+    pub reason: String,
+    /// Rows that went with it.
+    pub rows: u64,
+    pub bytes: u64,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// What reclaiming came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    pub versions: u64,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// What merging one group came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// The pieces are as they should be.
+    NothingDue,
+    /// A group of so many pieces became one, or was found damaged in part.
+    Done { pieces: u64, bytes_read: u64, bytes_written: u64, quarantined: u64 },
+    /// A group is due, and the budget or the disk has no room for it now.
+    NoRoom { wanted_bytes: u64 },
+}
+
+/// A group of pieces that is due to be merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub pieces: u64,
+    pub bytes: u64,
+    pub dead_rows: u64,
+}
+
+/// What reading everything came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    pub pieces: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    pub quarantined: Vec<Quarantined>,
 }
 
 /// What one round of upkeep did.
@@ -79,6 +143,9 @@ pub struct Upkeep {
     pub bytes_freed: u64,
     pub fragments_compacted: u64,
 }
+
+/// Groups that one round of upkeep merges at most: the next round goes on.
+const GROUPS_PER_ROUND: usize = 8;
 
 /// Why an index could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +170,8 @@ impl IndexError {
 /// A searchable collection of memories, derived from the Markdown and replaceable at any time.
 ///
 /// All calls block. A row written by [`Self::upsert`] is visible to every later call at once and survives a
-/// crash after [`Self::flush`]. Both are idempotent: a row is found by its [`MemoryKey`].
+/// crash after [`Self::flush`]. Both are idempotent: a row is found by its [`MemoryKey`]. What concerns files has a default
+/// for an index that has none.
 pub trait Index: Send + Sync {
     /// Writes rows, replacing those with the same key.
     ///
@@ -137,8 +205,55 @@ pub trait Index: Send + Sync {
     /// Calls `visit` with every row's key, source path and digest, in no particular order.
     fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) -> Result<(), IndexError>;
 
+    /// Sets what the index's directory may come to; every write from now on keeps to it.
+    ///
+    /// A flush that would not fit reclaims and merges first, and then answers [`ErrorKind::NoSpace`]: its rows stay
+    /// accepted, searchable and not durable.
+    fn set_budget(&self, _budget: Budget) {}
+
+    /// Removes files that no version in use names. Needs neither space nor a commit, and reads no data file.
+    fn reclaim(&self) -> Result<Reclaimed, IndexError> {
+        Ok(Reclaimed::default())
+    }
+
+    /// Merges one group of pieces of bounded size where one is due, and removes what it replaced.
+    fn compact(&self) -> Result<Merge, IndexError> {
+        Ok(Merge::NothingDue)
+    }
+
+    /// Returns the group that [`Self::compact`] would merge next, changing nothing.
+    fn due(&self) -> Result<Option<Due>, IndexError> {
+        Ok(None)
+    }
+
+    /// Reads every piece in full, taking out those that cannot be read; `progress` gets pieces done and in all.
+    fn inspect(&self, _progress: &mut dyn FnMut(u64, u64)) -> Result<Inspection, IndexError> {
+        Ok(Inspection::default())
+    }
+
+    /// Returns how often rows have left the index unasked, by damage: whenever it rises, somebody has to compare
+    /// [`Self::scan`] with the files and write again what is missing.
+    fn losses(&self) -> u64 {
+        0
+    }
+
     /// Reclaims old versions and merges small pieces, within bounds. Cheap when there is nothing to do.
-    fn upkeep(&self) -> Result<Upkeep, IndexError>;
+    fn upkeep(&self) -> Result<Upkeep, IndexError> {
+        let mut done = Upkeep::default();
+        let mut reclaim = |done: &mut Upkeep| {
+            let reclaimed = self.reclaim()?;
+            done.versions_removed += reclaimed.versions;
+            done.bytes_freed += reclaimed.bytes;
+            Ok::<_, IndexError>(())
+        };
+        reclaim(&mut done)?;
+        for _ in 0..GROUPS_PER_ROUND {
+            let Merge::Done { pieces, .. } = self.compact()? else { break };
+            done.fragments_compacted += pieces;
+            reclaim(&mut done)?;
+        }
+        Ok(done)
+    }
 
     fn info(&self) -> Result<IndexInfo, IndexError>;
 }

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod fusion;
 pub mod id;
 pub mod index;
+pub mod maintenance;
 pub mod markdown;
 pub mod memory;
 pub mod reconcile;

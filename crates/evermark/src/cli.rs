@@ -327,8 +327,38 @@ pub(crate) struct SyncArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IndexCommand {
+    /// Show what the index weighs, its bound, and how its upkeep does
+    Status(IndexArgs),
+    /// Show what the next round of upkeep would do, and why
+    Plan,
+    /// Remove what no version in use needs; works on a full disk and while merging fails
+    Prune(IndexWorkArgs),
+    /// Prune, then merge small and half-dead pieces
+    Compact(IndexWorkArgs),
+    /// Compare the index with the Markdown; exit 5 when they differ
+    Verify(IndexArgs),
     /// Build the index anew beside the old one, then swap; searches go on meanwhile
     Rebuild,
+}
+
+/// Which index is meant.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct IndexArgs {
+    /// Not the root's index: a LanceDB directory that something else made
+    #[arg(long, value_name = "PATH")]
+    pub(crate) lancedb: Option<PathBuf>,
+    /// Only this table of it
+    #[arg(long, value_name = "NAME", requires = "lancedb")]
+    pub(crate) table: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct IndexWorkArgs {
+    #[command(flatten)]
+    pub(crate) index: IndexArgs,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

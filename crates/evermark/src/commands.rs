@@ -5,12 +5,14 @@ mod completions;
 mod config;
 mod demo;
 mod get;
+mod index;
 mod init;
+mod lancedb;
 mod search;
 mod serve;
 mod upkeep;
 
-use crate::cli::{Cli, Command, ConfigCommand, IndexCommand};
+use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::{Config, Environment, Flags, Root};
 use crate::exit::Exit;
 use crate::logging::{self, Voice};
@@ -30,7 +32,7 @@ pub(crate) fn run(cli: &Cli, env: &Environment, out: &mut Out) -> anyhow::Result
         Command::Status => on(cli, env, Missing::Refuse, |session| upkeep::status(session, out)),
         Command::Sync(args) => on(cli, env, Missing::Refuse, |session| upkeep::sync(args, session, out)),
         Command::Verify => on(cli, env, Missing::Refuse, |session| upkeep::verify(session, out)),
-        Command::Index(IndexCommand::Rebuild) => on(cli, env, Missing::Refuse, |session| upkeep::rebuild(session, out)),
+        Command::Index(command) => index::run(command, cli, env, out),
         Command::Config(ConfigCommand::Show) => config::show(root()?, env, out),
         Command::Demo(args) => demo::run(args, cli.root.as_deref(), env, cli.verbose, out),
         Command::Completions { shell } => {
