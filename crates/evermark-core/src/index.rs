@@ -240,7 +240,7 @@ pub trait Index: Send + Sync {
     /// Reclaims old versions and merges small pieces, within bounds. Cheap when there is nothing to do.
     fn upkeep(&self) -> Result<Upkeep, IndexError> {
         let mut done = Upkeep::default();
-        let mut reclaim = |done: &mut Upkeep| {
+        let reclaim = |done: &mut Upkeep| {
             let reclaimed = self.reclaim()?;
             done.versions_removed += reclaimed.versions;
             done.bytes_freed += reclaimed.bytes;

@@ -155,6 +155,7 @@ impl Index for LanceIndex {
             live_bytes,
             view_bytes: self.views.bytes() as u64,
             view_bytes_max: self.options.view_bytes_max as u64,
+            ..IndexInfo::default()
         })
     }
 }
