@@ -1,7 +1,7 @@
 //! Puts the concrete parts together: which index, which embedder, which world.
 
 use crate::config::{Config, Embedding, Environment};
-use crate::world::{CRASH_AT, world};
+use crate::world::{CRASH_AT, FAULT_AT, world};
 use evermark_core::embed::HashEmbedder;
 use evermark_core::world::World;
 use evermark_engine::Engine;
@@ -25,7 +25,7 @@ pub(crate) use index::complete_environment;
 
 /// Returns the world that this process lives in.
 pub(crate) fn world_of(env: &Environment) -> anyhow::Result<Arc<dyn World>> {
-    world(env.get(CRASH_AT))
+    world(env.get(CRASH_AT), env.get(FAULT_AT))
 }
 
 /// Opens the configured root in this process. Nothing runs in the background yet.

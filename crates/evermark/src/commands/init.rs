@@ -23,7 +23,7 @@ pub(crate) fn run(args: &InitArgs, root: &Root, out: &mut Out) -> anyhow::Result
         out.bytes(TEMPLATE.as_bytes());
         return Ok(Exit::Ok);
     }
-    let world = world(None)?;
+    let world = world(None, None)?;
     let adopts = root.path.join(config::EVEROS_FILE).exists() || root.path.join("default_app").is_dir();
     let layout = Layout::create(&root.path)?;
     let was_known = layout.identity()?.is_some();
