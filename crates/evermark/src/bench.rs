@@ -1,8 +1,10 @@
-//! `evermark bench`: figures about ingest and search, on made-up roots.
+//! `evermark bench`: figures about ingest, search and what the index comes to on disk, on made-up roots.
 //!
 //! What is measured runs in a process of its own, one for each size, and never in the one that indexed the root: memory that
 //! was once used is not given back, and would be counted for what comes after.
 
+mod churn;
+mod commits;
 mod generate;
 mod ingest;
 mod measure;
@@ -19,14 +21,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> anyhow::Result<Exit> {
-    let (name, args) = match command {
-        BenchCommand::Ingest(args) => ("ingest", args),
-        BenchCommand::Search(args) => ("search", args),
-        BenchCommand::Start(args) => ("start", args),
+    let (bench, args) = match command {
+        BenchCommand::Ingest(args) => (Bench::Ingest, args),
+        BenchCommand::Search(args) => (Bench::Search, args),
+        BenchCommand::Start(args) => (Bench::Start, args),
+        BenchCommand::Churn(args) => return churn::run(args, out),
+        BenchCommand::Commits(args) => return commits::run(args, env, out),
     };
+    let name = bench.name();
     let sizes = match args.facts.as_slice() {
         [] => return Err(Failure::new(Exit::Usage, "--facts needs a number").into()),
-        [one] => vec![here(command, args, *one, env)?],
+        [one] => vec![here(bench, args, *one, env)?],
         many => many
             .iter()
             .map(|n| {
@@ -45,17 +50,35 @@ pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> a
         out.document(&report);
     } else {
         for size in &sizes {
-            match command {
-                BenchCommand::Ingest(_) => ingest::print(size, out),
-                BenchCommand::Search(_) => search::print(size, out),
-                BenchCommand::Start(_) => out.document(size),
+            match bench {
+                Bench::Ingest => ingest::print(size, out),
+                Bench::Search => search::print(size, out),
+                Bench::Start => out.document(size),
             }
         }
     }
     Ok(Exit::Ok)
 }
 
-fn here(command: &BenchCommand, args: &BenchArgs, n_facts: u32, env: &Environment) -> anyhow::Result<Value> {
+/// What is measured on roots of several sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bench {
+    Ingest,
+    Search,
+    Start,
+}
+
+impl Bench {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Search => "search",
+            Self::Start => "start",
+        }
+    }
+}
+
+fn here(bench: Bench, args: &BenchArgs, n_facts: u32, env: &Environment) -> anyhow::Result<Value> {
     crate::limits::raise_descriptors();
     let place = Place::new(args, n_facts)?;
     let spec = generate::Spec { n_facts, n_users: args.users.max(1), seed: args.seed };
@@ -66,17 +89,17 @@ fn here(command: &BenchCommand, args: &BenchArgs, n_facts: u32, env: &Environmen
         config.embedding = Embedding::Hash { dim: args.dim };
     }
     let child = |name| in_child(name, args, n_facts, Some(&place.path));
-    let mut report = match command {
-        BenchCommand::Ingest(_) => {
+    let mut report = match bench {
+        Bench::Ingest => {
             let mut report = ingest::run(&config, env, &made)?;
             report["start"] = child("start")?;
             report
         }
-        BenchCommand::Search(_) => {
+        Bench::Search => {
             child("ingest")?;
             search::run(&config, env, &made, args)?
         }
-        BenchCommand::Start(_) => start::run(&config, env, &made)?,
+        Bench::Start => start::run(&config, env, &made)?,
     };
     report["facts"] = n_facts.into();
     report["episodes"] = made.n_episodes.into();

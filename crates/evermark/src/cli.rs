@@ -1,5 +1,9 @@
 //! The command line: what may be typed, and the help that explains it.
 
+mod churn;
+
+pub(crate) use churn::{ChurnArgs, CommitsArgs, FaultArg};
+
 use crate::output::Color;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -95,6 +99,8 @@ impl Command {
     pub(crate) fn opens_engine(&self) -> bool {
         match self {
             Self::Init(_) | Self::Config(_) | Self::Completions { .. } => false,
+            // The daemon that it starts has the engine.
+            Self::Bench(BenchCommand::Churn(_)) => false,
             Self::Serve(_)
             | Self::Add(_)
             | Self::Flush(_)
@@ -383,6 +389,10 @@ pub(crate) enum BenchCommand {
     /// Start on a root that is indexed already
     #[command(hide = true)]
     Start(BenchArgs),
+    /// Edit a daemon's files for minutes and watch from outside what its index weighs
+    Churn(ChurnArgs),
+    /// Commit entries one by one and watch what that leaves on disk
+    Commits(CommitsArgs),
 }
 
 #[derive(Clone, Debug, Args)]

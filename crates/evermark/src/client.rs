@@ -32,6 +32,17 @@ impl Client {
         Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), token: token.map(str::to_owned) }
     }
 
+    /// Like [`Self::new`], but an answer that takes longer than `limit` is none.
+    pub(crate) fn patient(base: &str, limit: Duration) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .max_redirects(0)
+            .timeout_global(Some(limit))
+            .build();
+        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), token: None }
+    }
+
     pub(crate) fn address(&self) -> &str {
         &self.base
     }

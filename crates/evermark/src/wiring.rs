@@ -40,7 +40,8 @@ pub(crate) fn open(config: &Config, world: Arc<dyn World>) -> anyhow::Result<Eng
     Ok(Engine::open(parts)?)
 }
 
-fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
+/// Returns what opens generations of the index.
+pub(crate) fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
     index::indexes(world)
 }
 

@@ -15,12 +15,12 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-const FACTS_PER_EPISODE: usize = 5;
-const EPISODES_PER_DAY: usize = 10;
-const FIRST_DAY: Date = date(2026, 1, 1);
+pub(super) const FACTS_PER_EPISODE: usize = 5;
+pub(super) const EPISODES_PER_DAY: usize = 10;
+pub(super) const FIRST_DAY: Date = date(2026, 1, 1);
 const N_WORDS: usize = 4000;
 /// Says what a root was made of, so that it can be used again.
-const MARKER: &str = ".evermark-bench";
+pub(super) const MARKER: &str = ".evermark-bench";
 
 /// What to make up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) fn root(folder: &Path, spec: Spec) -> anyhow::Result<Made> {
     let mut made = Made { n_episodes: 0, n_files: 0, n_bytes: 0, samples: Vec::new() };
     for i in 0..spec.n_users {
         let share = spec.n_facts / spec.n_users + u32::from(i < spec.n_facts % spec.n_users);
-        let owner = Owner::user(Scope::default(), format!("user_{i:03}"));
+        let owner = owner(i);
         for (day, n_facts) in days(share as usize) {
             write_day(folder, &owner, day, n_facts, &words, &mut rng, &mut made, is_there)?;
         }
@@ -64,6 +64,32 @@ pub(super) fn root(folder: &Path, spec: Spec) -> anyhow::Result<Made> {
     }
     (made.n_files, made.n_bytes) = measure::markdown(folder);
     Ok(made)
+}
+
+/// Returns the `i`-th user.
+pub(super) fn owner(i: u32) -> Owner {
+    Owner::user(Scope::default(), format!("user_{i:03}"))
+}
+
+/// Returns what a day's `i`-th episode, or one of its facts, looks like before it has an id.
+pub(super) fn draft(
+    owner: &Owner,
+    day: Date,
+    i: usize,
+    parent: (&str, String),
+    body: Body,
+) -> anyhow::Result<EntryDraft> {
+    let midnight_us = day.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_microsecond();
+    Ok(EntryDraft {
+        owner_id: owner.id.clone(),
+        session_id: Some(format!("s-{day}-{i}")),
+        timestamp_us: midnight_us + (8 * 3600 + i64::try_from(i).unwrap_or_default() * 3000) * 1_000_000,
+        parent_type: Some(parent.0.to_owned()),
+        parent_id: Some(parent.1),
+        sender_ids: vec![owner.id.clone(), "helper".to_owned()],
+        message_ids: Vec::new(),
+        body,
+    })
 }
 
 /// Spreads a user's facts over days.
@@ -86,7 +112,6 @@ fn write_day(
     made: &mut Made,
     is_there: bool,
 ) -> anyhow::Result<()> {
-    let midnight_us = day.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_microsecond();
     let facts = (0..n_facts).map(|_| words.sentence(rng)).collect::<Vec<_>>();
     for fact in &facts {
         if made.samples.len() < 4096 || rng.u32(0..16) == 0 {
@@ -95,26 +120,15 @@ fn write_day(
     }
     let groups = facts.chunks(FACTS_PER_EPISODE).collect::<Vec<_>>();
     made.n_episodes += groups.len();
-    let at = |i: usize| midnight_us + (8 * 3600 + i64::try_from(i).unwrap_or_default() * 3000) * 1_000_000;
-    let draft = |i: usize, parent: (&str, String), body: Body| EntryDraft {
-        owner_id: owner.id.clone(),
-        session_id: Some(format!("s-{day}-{i}")),
-        timestamp_us: at(i),
-        parent_type: Some(parent.0.to_owned()),
-        parent_id: Some(parent.1),
-        sender_ids: vec![owner.id.clone(), "helper".to_owned()],
-        message_ids: Vec::new(),
-        body,
-    };
     let episodes = groups.iter().enumerate().map(|(i, facts)| {
         let body = Body::Episode {
             subject: Some(facts[0].split_whitespace().take(6).collect::<Vec<_>>().join(" ")),
             summary: Some(facts[0].clone()),
             content: facts.iter().map(|fact| format!("{}: {fact}\n", owner.id)).collect(),
         };
-        draft(i, ("memcell", format!("mc_{:016x}", rng.u64(..))), body)
+        draft(owner, day, i, ("memcell", format!("mc_{:016x}", rng.u64(..))), body)
     });
-    let episodes = episodes.collect::<Vec<_>>();
+    let episodes = episodes.collect::<anyhow::Result<Vec<_>>>()?;
     let ids = append(folder, owner, Kind::Episode, day, &episodes, is_there)?;
     let facts = groups
         .iter()
@@ -122,8 +136,8 @@ fn write_day(
         .enumerate()
         .flat_map(|(i, (facts, id))| facts.iter().map(move |fact| (i, id.clone(), fact)).collect::<Vec<_>>());
     let facts = facts
-        .map(|(i, id, fact)| draft(i, ("episode", id), Body::AtomicFact { fact: fact.clone() }))
-        .collect::<Vec<_>>();
+        .map(|(i, id, fact)| draft(owner, day, i, ("episode", id), Body::AtomicFact { fact: fact.clone() }))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     append(folder, owner, Kind::AtomicFact, day, &facts, is_there)?;
     Ok(())
 }
@@ -149,12 +163,12 @@ fn append(
 }
 
 /// Words of a made-up language, the first ones said most.
-struct Words {
+pub(super) struct Words {
     words: Vec<String>,
 }
 
 impl Words {
-    fn new(rng: &mut Rng) -> Self {
+    pub(super) fn new(rng: &mut Rng) -> Self {
         const ONSETS: [&str; 16] = ["b", "br", "d", "f", "g", "gr", "k", "l", "m", "n", "p", "r", "s", "st", "t", "v"];
         const VOWELS: [&str; 7] = ["a", "e", "i", "o", "u", "ai", "ou"];
         let mut words = Vec::with_capacity(N_WORDS);
@@ -169,7 +183,7 @@ impl Words {
     }
 
     /// Returns 8 to 16 words, now and then with a number: about the length of a fact.
-    fn sentence(&self, rng: &mut Rng) -> String {
+    pub(super) fn sentence(&self, rng: &mut Rng) -> String {
         let mut said = (0..rng.usize(8..=16)).map(|_| self.word(rng).to_owned()).collect::<Vec<_>>();
         if rng.u32(0..4) == 0 {
             said.push(rng.u32(1000..100_000).to_string());

@@ -8,16 +8,23 @@ use std::time::Duration;
 /// What this process holds now. Linux only; elsewhere the figures are null.
 pub(super) fn process() -> Value {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kilobytes = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().ok()
-    };
     json!({
-        "rss_bytes": kilobytes("VmRSS").map(|kb| kb * 1024),
-        "rss_max_bytes": kilobytes("VmHWM").map(|kb| kb * 1024),
-        "threads": kilobytes("Threads"),
+        "rss_bytes": status_bytes(&status, "VmRSS"),
+        "rss_max_bytes": status_bytes(&status, "VmHWM"),
+        "threads": status_number(&status, "Threads"),
         "descriptors": std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64 - 1),
     })
+}
+
+/// Returns a figure of a process's `status` file, in bytes.
+pub(super) fn status_bytes(status: &str, key: &str) -> Option<u64> {
+    status_number(status, key).map(|kilobytes| kilobytes * 1024)
+}
+
+/// Returns the number after a key, in the manner of the files below `/proc`.
+pub(super) fn status_number(status: &str, key: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// The machine, as far as figures depend on it.

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write the files that people would write, and wait for processes")]
 
 mod armed;
+mod bench;
 mod config;
 mod crash;
 mod daemon;
