@@ -16,6 +16,8 @@ const FULL_BYTES: u64 = 16 << 20;
 const SMALLEST_TIER_BYTES: u64 = 64 << 10;
 /// A piece is rewritten by itself when a quarter of its rows is dead.
 const DEAD_SHARE: u64 = 4;
+/// ... and a twentieth when room is needed.
+const DEAD_SHARE_FOR_ROOM: u64 = 20;
 
 /// One fragment, as far as this decision goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +31,7 @@ pub struct Piece {
 
 impl Piece {
     /// Returns what the piece would weigh without its dead rows.
-    fn live_bytes(self) -> u64 {
+    pub(crate) fn live_bytes(self) -> u64 {
         let dead = (self.bytes * self.dead.min(self.rows)).checked_div(self.rows);
         self.bytes - dead.unwrap_or(self.bytes)
     }
@@ -60,6 +62,20 @@ pub fn choose(pieces: &[Piece]) -> Option<Vec<u64>> {
         tiers.entry(piece.tier()).or_default().push(piece);
     }
     tiers.into_values().find(|tier| tier.len() >= FANOUT).map(take).filter(|group| group.len() > 1)
+}
+
+/// Returns the pieces whose merging gives back most, for when bytes are needed now: a twentieth of dead rows is enough then.
+pub fn choose_for_room(pieces: &[Piece]) -> Option<Vec<u64>> {
+    let mut worth: Vec<Piece> =
+        pieces.iter().copied().filter(|piece| piece.dead * DEAD_SHARE_FOR_ROOM > piece.rows).collect();
+    worth.sort_by_key(|piece| (std::cmp::Reverse(piece.bytes - piece.live_bytes()), piece.id));
+    let mut bytes = 0;
+    worth.retain(|piece| {
+        bytes += piece.bytes;
+        bytes <= GROUP_BYTES_MAX || bytes == piece.bytes
+    });
+    worth.truncate(GROUP_PIECES_MAX);
+    (!worth.is_empty()).then(|| worth.into_iter().map(|piece| piece.id).collect())
 }
 
 /// Takes the smallest pieces that fit one pass; at least one, whatever it weighs.

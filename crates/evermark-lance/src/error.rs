@@ -37,6 +37,18 @@ pub(crate) fn corrupt(message: impl Into<String>) -> IndexError {
     IndexError::new(ErrorKind::Corrupt, message)
 }
 
+/// Returns an error's sentence followed by those of its causes.
+pub(crate) fn with_causes(error: &IndexError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 fn class(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Invalid => "invalid",

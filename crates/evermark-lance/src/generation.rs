@@ -69,15 +69,25 @@ impl Generation {
 
     /// Writes the file whole or not at all.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), IndexError> {
-        let temporary = dir.join("generation.json.tmp");
-        let bytes = serde_json::to_vec_pretty(self).map_err(|error| failed("render generation.json", error))?;
-        File::create(&temporary)
-            .and_then(|mut file| {
-                file.write_all(&bytes)?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&temporary, dir.join(NAME)))
-            .map_err(|error| failed("write generation.json", error))?;
-        sync_dir(dir)
+        write_json(&dir.join(NAME), self)
     }
+}
+
+/// Writes a small JSON file whole or not at all.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IndexError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!("{name}.tmp"));
+    let bytes = serde_json::to_vec_pretty(value).map_err(|error| failed(&format!("render {name}"), error))?;
+    let written = File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // Half a file is in nobody's way but takes room.
+        drop(fs::remove_file(&temporary));
+        return Err(failed(&format!("write {name}"), error));
+    }
+    path.parent().map_or(Ok(()), sync_dir)
 }

@@ -6,7 +6,10 @@ use crate::stream;
 use crate::views::{View, Views};
 use evermark_core::error::ErrorKind;
 use evermark_core::id::{Kind, MemoryKey, Owner};
-use evermark_core::index::{Ask, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order, Upkeep};
+use evermark_core::index::{
+    Ask, Due, Hit, Index, IndexError, IndexInfo, Indexable, Inspection, Listing, Merge, Order, Reclaimed,
+};
+use evermark_core::maintenance::Budget;
 use evermark_core::memory::{Digest32, Memory};
 use evermark_core::shelf::{Payloads, Shelf};
 use evermark_core::world::World;
@@ -27,6 +30,9 @@ pub struct Options {
     pub pending_rows_max: usize,
     /// How long one Lance operation may take before it is abandoned. The longest ones move some ten thousand rows.
     pub deadline: Duration,
+    /// Bytes of superseded files that readers may keep, and how long one reader may; the oldest is ended when it is more.
+    pub held_bytes_max: u64,
+    pub held_age_max: Duration,
 }
 
 impl Default for Options {
@@ -37,6 +43,8 @@ impl Default for Options {
             view_idle_max: Duration::from_secs(600),
             pending_rows_max: 16_384,
             deadline: Duration::from_secs(120),
+            held_bytes_max: 32 << 20,
+            held_age_max: Duration::from_secs(60),
         }
     }
 }
@@ -69,6 +77,39 @@ impl LanceIndex {
             format!("a vector of width {width} does not fit this index's width ({own})"),
         ))
     }
+
+    /// Does `work`, and once more when it met a damaged piece that could be taken out. What was in it is missing from the
+    /// answer until it is written again, which beats no answer.
+    fn healing<T>(&self, work: impl Fn() -> Result<T, IndexError>) -> Result<T, IndexError> {
+        let before = self.store.losses();
+        match work() {
+            Err(error) if error.kind == ErrorKind::Corrupt => {
+                let error = self.look_into(error);
+                // Somebody else may have been quicker to take it out.
+                if self.store.losses() > before { work() } else { Err(error) }
+            }
+            done => done,
+        }
+    }
+
+    /// Looks at what could not be read, and returns what `error` comes to: when the damage was taken out, or is not seen
+    /// again, the same may be tried again.
+    fn look_into(&self, error: IndexError) -> IndexError {
+        let before = self.store.losses();
+        match self.store.look_at_suspects() {
+            Ok(None) => error,
+            Ok(Some(_)) => IndexError {
+                kind: ErrorKind::Unavailable,
+                message: if self.store.losses() > before {
+                    "a damaged piece of the index was taken out; try again".to_owned()
+                } else {
+                    format!("{}; it could be read the next time", error.message)
+                },
+                source: error.source,
+            },
+            Err(other) => other,
+        }
+    }
 }
 
 impl Index for LanceIndex {
@@ -90,22 +131,22 @@ impl Index for LanceIndex {
     }
 
     fn flush(&self) -> Result<(), IndexError> {
-        self.store.flush()
+        self.healing(|| self.store.flush())
     }
 
     fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError> {
-        match self.views.of(&self.store, ask.owner)? {
+        self.healing(|| match self.views.of(&self.store, ask.owner)? {
             View::Shelf(shelf) => Ok(read(&shelf).matching(ask, terms)),
             View::TooLarge => stream::matching(&self.store, ask, terms),
-        }
+        })
     }
 
     fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
         self.check_width(vector.len())?;
-        match self.views.of(&self.store, ask.owner)? {
+        self.healing(|| match self.views.of(&self.store, ask.owner)? {
             View::Shelf(shelf) => read(&shelf).nearest(ask, vector),
             View::TooLarge => stream::nearest(&self.store, ask, vector),
-        }
+        })
     }
 
     fn fetch(&self, owner: &Owner, kind: Kind, ids: &[String]) -> Result<Vec<Memory>, IndexError> {
@@ -115,48 +156,71 @@ impl Index for LanceIndex {
                 return shelf.fetch(kind, ids);
             }
         }
-        self.store.fetch(owner, kind, ids)
+        self.healing(|| self.store.fetch(owner, kind, ids))
     }
 
     fn list(&self, ask: &Ask<'_>, order: Order, offset: usize) -> Result<Listing, IndexError> {
-        let page = match self.views.of(&self.store, ask.owner)? {
-            View::TooLarge => return stream::list(&self.store, ask, order, offset),
-            View::Shelf(shelf) => {
-                let shelf = read(&shelf);
-                if shelf.payloads() == Payloads::Keep {
-                    return shelf.list(ask, order, offset);
+        self.healing(|| {
+            let page = match self.views.of(&self.store, ask.owner)? {
+                View::TooLarge => return stream::list(&self.store, ask, order, offset),
+                View::Shelf(shelf) => {
+                    let shelf = read(&shelf);
+                    if shelf.payloads() == Payloads::Keep {
+                        return shelf.list(ask, order, offset);
+                    }
+                    shelf.page(ask, order, offset)
                 }
-                shelf.page(ask, order, offset)
-            }
-        };
-        Ok(Listing { memories: self.store.fetch(ask.owner, ask.kind, &page.ids)?, total: page.total })
+            };
+            Ok(Listing { memories: self.store.fetch(ask.owner, ask.kind, &page.ids)?, total: page.total })
+        })
     }
 
     fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) -> Result<(), IndexError> {
-        self.store.scan(visit)
+        // Not tried again by itself: `visit` has seen a part already.
+        self.store.scan(visit).map_err(|error| match error.kind {
+            ErrorKind::Corrupt => self.look_into(error),
+            _ => error,
+        })
     }
 
-    fn upkeep(&self) -> Result<Upkeep, IndexError> {
+    fn set_budget(&self, budget: Budget) {
+        self.store.set_budget(budget);
+    }
+
+    fn reclaim(&self) -> Result<Reclaimed, IndexError> {
         self.views.rest(&self.store);
-        self.store.upkeep()
+        self.store.reclaim()
+    }
+
+    fn compact(&self) -> Result<Merge, IndexError> {
+        self.store.compact()
+    }
+
+    fn due(&self) -> Result<Option<Due>, IndexError> {
+        Ok(self.store.due())
+    }
+
+    fn inspect(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Inspection, IndexError> {
+        self.store.inspect(progress)
+    }
+
+    fn losses(&self) -> u64 {
+        self.store.losses()
     }
 
     fn info(&self) -> Result<IndexInfo, IndexError> {
         let (mut rows, pending) = self.store.counts()?;
         rows.retain(|(_, count)| *count > 0);
-        let (versions, fragments, allocated_bytes, live_bytes) = self.store.measure();
-        Ok(IndexInfo {
+        let mut info = IndexInfo {
             rows,
             pending,
             dimension: self.store.dimension,
-            versions,
-            fragments,
-            allocated_bytes,
-            live_bytes,
             view_bytes: self.views.bytes() as u64,
             view_bytes_max: self.options.view_bytes_max as u64,
             ..IndexInfo::default()
-        })
+        };
+        self.store.measure(&mut info);
+        Ok(info)
     }
 }
 

@@ -9,7 +9,8 @@
 //! - `store`: memtable, directory, commits, reclaim: the durable half
 //! - `views`, `stream`: owners in memory, and those that are too large for it
 //! - `table`, `rows`: the only calls to Lance, and the columns
-//! - `compact`, `sweep`: what to merge (pure), what to delete
+//! - `compact`, `sweep`: what to merge (pure), what to delete and what there is
+//! - `readers`, `quarantine`: who keeps old files, what was damaged
 //! - `room`, `error`: where Lance runs, and what its failures mean
 
 mod compact;
@@ -18,6 +19,8 @@ mod environment;
 mod error;
 mod generation;
 mod index;
+mod quarantine;
+mod readers;
 mod room;
 mod rows;
 mod store;
@@ -26,7 +29,7 @@ mod sweep;
 mod table;
 mod views;
 
-pub use compact::{Piece, choose};
+pub use compact::{Piece, choose, choose_for_room};
 pub use environment::{Variable, environment};
 pub use error::classify;
 pub use index::{LanceIndex, Options};

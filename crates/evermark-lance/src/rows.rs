@@ -22,7 +22,7 @@ use evermark_core::shelf::codec;
 use std::sync::Arc;
 
 /// Raised when the columns change: an older generation is then rebuilt.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 2;
 
 /// What the directory is made of.
 pub(crate) const DIRECTORY_COLUMNS: [&str; 3] = ["key", "owner_key", "kind"];
@@ -63,6 +63,7 @@ pub(crate) fn schema(dimension: Option<usize>) -> Result<SchemaRef, IndexError> 
         long("text"),
         long("tokens"),
         Field::new("payload", DataType::Binary, false),
+        Field::new("checksum", DataType::UInt64, false),
     ];
     if let Some(dimension) = dimension {
         let width = i32::try_from(dimension).map_err(|error| failed("make a table with vectors this wide", error))?;
@@ -105,6 +106,7 @@ pub(crate) fn encode(rows: &[(Entry, &Indexable)], schema: &SchemaRef) -> Result
         strings(&|memory| memory.body.search_text()),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, row)| &row.tokens))),
         payloads(memories().map(codec::encode)),
+        fingerprints(rows.iter().map(|(_, row)| checksum(&row.tokens, row.vector.as_deref()))),
     ];
     if let Some(field) = schema.fields().find("vector")
         && let DataType::FixedSizeList(_, width) = field.1.data_type()
@@ -225,6 +227,49 @@ fn owner(columns: &Columns<'_>, row: usize) -> Result<Owner, IndexError> {
 
 pub(crate) fn kind(name: &str) -> Result<Kind, IndexError> {
     Kind::from_name(name).ok_or_else(|| corrupt(format!("a row's kind is `{name}`")))
+}
+
+/// Returns the checksum of what a row is searched by. What it says has one already: the digest.
+fn checksum(tokens: &str, vector: Option<&[f32]>) -> u64 {
+    let mut bytes = Vec::with_capacity(tokens.len() + 4 * vector.map_or(0, <[f32]>::len));
+    bytes.extend_from_slice(tokens.as_bytes());
+    for component in vector.unwrap_or_default() {
+        bytes.extend_from_slice(&component.to_le_bytes());
+    }
+    let digest = Digest32::of(&bytes).0;
+    u64::from_le_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]])
+}
+
+/// Checks that a batch of all columns says the same everywhere: Lance has no checksums, and reads flipped bits as numbers.
+///
+/// Errors: [`evermark_core::error::ErrorKind::Corrupt`] naming the first column that does not fit.
+pub(crate) fn check(batch: &RecordBatch) -> Result<(), IndexError> {
+    let columns = Columns::of(batch);
+    let (texts, tokens, vectors) = (columns.strings("text")?, columns.strings("tokens")?, columns.vectors()?);
+    let (checksums, keys, owners) =
+        (columns.numbers("checksum")?, columns.numbers("key")?, columns.numbers("owner_key")?);
+    let identities = identities(batch)?;
+    let rows = memories(batch)?.into_iter().zip(identities).enumerate();
+    for (row, (memory, (key, path, digest))) in rows {
+        let unlike = |what: &str| Err(corrupt(format!("the index's column `{what}` is damaged at row {row}")));
+        if memory.digest() != digest {
+            return unlike("payload");
+        }
+        if memory.key() != key || memory.path != path {
+            return unlike("id");
+        }
+        if memory.body.search_text() != texts.value(row) {
+            return unlike("text");
+        }
+        let entry = entry(&key);
+        if entry.key != keys[row] || entry.owner != owners[row] {
+            return unlike("key");
+        }
+        if checksum(tokens.value(row), vectors.get(row)) != checksums[row] {
+            return unlike("tokens` or `vector");
+        }
+    }
+    Ok(())
 }
 
 /// Reads [`DIRECTORY_COLUMNS`].

@@ -11,7 +11,7 @@ use lance_table::io::deletion::relative_deletion_file_path;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The directories of a Lance table that Lance writes to when it has no indexes.
 const SWEPT: [&str; 4] = ["data", "_deletions", "_transactions", "_versions"];
@@ -22,6 +22,7 @@ const HINT: &str = "latest_version_hint.json";
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(crate) struct Swept {
     pub(crate) versions: u64,
+    pub(crate) files: u64,
     pub(crate) bytes: u64,
 }
 
@@ -66,9 +67,12 @@ pub(crate) fn sweep(table: &Path, pinned: &[Snapshot]) -> Result<Swept, IndexErr
                 continue;
             }
             let bytes = allocated_of(&entry.path());
-            match fs::remove_file(entry.path()) {
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let gone = if is_dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+            match gone {
                 Ok(()) => {
                     swept.bytes += bytes;
+                    swept.files += 1;
                     swept.versions += u64::from(dir == "_versions" && name.ends_with(".manifest"));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -102,22 +106,75 @@ pub(crate) fn empty(dir: &Path) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// Returns the bytes of disk below `dir`, as blocks in use where the system tells.
-pub(crate) fn allocated(dir: &Path) -> u64 {
-    let mut total = allocated_of(dir);
-    let Ok(entries) = fs::read_dir(dir) else { return total };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            total += allocated(&entry.path());
-        } else {
-            total += allocated_of(&entry.path());
+/// What a generation's directory weighs, in bytes of disk, each file once.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(crate) struct Footprint {
+    /// Everything below the directory, and deleted files that this process holds open.
+    pub(crate) allocated: u64,
+    /// Files that the newest version needs.
+    pub(crate) live: u64,
+    /// Files that only an older version needs which a reader uses, and deleted ones that are still open.
+    pub(crate) held: u64,
+    /// Files of the table that nobody needs.
+    pub(crate) orphan: u64,
+    pub(crate) versions: u64,
+}
+
+/// Weighs the generation in `dir`, whose table is at `table`, by what `newest` and `held` need.
+///
+/// What disappears or cannot be looked at meanwhile weighs nothing: the next look sees the rest.
+pub(crate) fn weigh(dir: &Path, table: &Path, newest: &Snapshot, held: &[Snapshot]) -> Footprint {
+    let live = needed(newest);
+    let held: HashSet<String> = held.iter().flat_map(needed).collect();
+    let mut weight = Footprint { held: still_open(dir), ..Footprint::default() };
+    weight.allocated = weight.held;
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        weight.allocated += allocated_of(&folder);
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+                continue;
+            }
+            let bytes = allocated_of(&path);
+            weight.allocated += bytes;
+            let Ok(name) = path.strip_prefix(table) else { continue };
+            let name = name.to_string_lossy();
+            weight.versions += u64::from(name.starts_with("_versions/") && name.ends_with(".manifest"));
+            if live.contains(name.as_ref()) {
+                weight.live += bytes;
+            } else if held.contains(name.as_ref()) {
+                weight.held += bytes;
+            } else {
+                weight.orphan += bytes;
+            }
         }
     }
-    total
+    weight
+}
+
+/// Returns the bytes of disk under files below `dir` that are deleted and that this process still holds open.
+fn still_open(dir: &Path) -> u64 {
+    const DELETED: &str = " (deleted)";
+    let Ok(links) = fs::read_dir("/proc/self/fd") else { return 0 }; // only Linux tells
+    let is_ours = |link: &Path| {
+        fs::read_link(link).is_ok_and(|target| target.starts_with(dir) && target.to_string_lossy().ends_with(DELETED))
+    };
+    links
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|link| is_ours(link))
+        .map(|link| fs::metadata(link).map_or(0, |metadata| blocks(&metadata)))
+        .sum()
 }
 
 fn allocated_of(path: &Path) -> u64 {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
+    fs::symlink_metadata(path).map_or(0, |metadata| blocks(&metadata))
+}
+
+fn blocks(metadata: &fs::Metadata) -> u64 {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
@@ -129,13 +186,21 @@ fn allocated_of(path: &Path) -> u64 {
     }
 }
 
-/// Returns the bytes of disk under the files that `snapshot` needs.
-pub(crate) fn live(table: &Path, snapshot: &Snapshot) -> u64 {
-    needed(snapshot).iter().map(|name| allocated_of(&table.join(name))).sum()
+/// Returns how many bytes of disk go when files that `older` needs and `newer` does not are removed.
+pub(crate) fn superseded(table: &Path, older: &Snapshot, newer: &Snapshot) -> u64 {
+    let kept = needed(newer);
+    needed(older).iter().filter(|name| !kept.contains(*name)).map(|name| allocated_of(&table.join(name))).sum()
 }
 
-/// Returns how many versions are on disk.
-pub(crate) fn versions(table: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(table.join("_versions")) else { return 0 };
-    entries.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(".manifest")).count() as u64
+/// Returns the manifests on disk, newest version first.
+pub(crate) fn manifests(table: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(table.join("_versions")) else { return Vec::new() };
+    let mut all: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "manifest"))
+        .collect();
+    // Names count down from the highest number there is, with leading zeros: the newest sorts first.
+    all.sort_unstable();
+    all
 }

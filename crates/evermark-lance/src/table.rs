@@ -7,10 +7,12 @@
 
 use crate::directory::{Address, ByFingerprint, Directory, Ranges};
 use crate::error::{corrupt, cut_short, failed, unreadable};
+use crate::quarantine::Suspects;
 use crate::rows;
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::interleave::interleave_record_batch;
+use evermark_core::error::ErrorKind;
 use evermark_core::index::IndexError;
 use futures::StreamExt;
 use lance::Dataset;
@@ -22,8 +24,9 @@ use lance::io::ObjectStoreRegistry;
 use lance::session::Session;
 use lance_table::format::Fragment;
 use lance_table::io::deletion::relative_deletion_file_path;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +38,9 @@ const METADATA_CACHE_BYTES: usize = 16 << 20;
 const BATCH_ROWS: u32 = 4096;
 /// A data file is closed at this many rows; the byte limit of `compact` closes it earlier.
 const FILE_ROWS_MAX: usize = 1 << 20;
+
+/// What every manifest ends with.
+const MAGIC: &[u8; 4] = b"LANC";
 
 /// A version of the table, with all that reading it needs. Cheap to clone; holding it keeps its files.
 pub(crate) type Snapshot = Arc<Dataset>;
@@ -54,15 +60,13 @@ impl Table {
 
     fn uri(&self) -> Result<&str, IndexError> {
         self.path.to_str().ok_or_else(|| {
-            IndexError::new(
-                evermark_core::error::ErrorKind::Invalid,
-                format!("the index's path `{}` is not Unicode", self.path.display()),
-            )
+            IndexError::new(ErrorKind::Invalid, format!("the index's path `{}` is not Unicode", self.path.display()))
         })
     }
 
-    /// Opens the newest version and checks that its columns and files are all there.
-    pub(crate) async fn open(&self) -> Result<Snapshot, IndexError> {
+    /// Opens the newest version and checks its columns. Returns with it the pieces whose files are not there as they were
+    /// written, and why.
+    pub(crate) async fn open(&self) -> Result<(Snapshot, Vec<(u64, String)>), IndexError> {
         let dataset = DatasetBuilder::from_uri(self.uri()?)
             .with_session(Arc::clone(&self.session))
             .load()
@@ -76,12 +80,18 @@ impl Table {
         if !same {
             return Err(corrupt("the index's table has other columns than this version writes"));
         }
+        let mut damaged = Vec::new();
         for fragment in dataset.fragments().iter() {
-            if let Some(file) = self.short_file(fragment)? {
-                return Err(corrupt(format!("the index's file {file} has not the length it was written with")));
+            match self.short_file(fragment) {
+                Ok(None) => {}
+                Ok(Some(file)) => damaged.push((fragment.id, format!("{file} has not the length it was written with"))),
+                Err(error) if error.kind == ErrorKind::Corrupt => {
+                    damaged.push((fragment.id, crate::error::with_causes(&error)));
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(Arc::new(dataset))
+        Ok((Arc::new(dataset), damaged))
     }
 
     /// Makes an empty table where there is none.
@@ -135,10 +145,7 @@ impl Table {
                 .await
                 .map_err(|error| failed("write rows to the index", error))?;
         let Operation::Append { fragments } = transaction.operation else {
-            return Err(IndexError::new(
-                evermark_core::error::ErrorKind::Internal,
-                "Lance answered an append with another operation",
-            ));
+            return Err(IndexError::new(ErrorKind::Internal, "Lance answered an append with another operation"));
         };
         for fragment in &fragments {
             if let Some(file) = self.short_file(fragment)? {
@@ -153,7 +160,12 @@ impl Table {
     }
 
     /// Writes the deletion files that take `rows` out. Fragments that lose their last row are only named.
-    pub(crate) async fn delete(&self, at: &Snapshot, rows: &[Address]) -> Result<Deletions, IndexError> {
+    pub(crate) async fn delete(
+        &self,
+        at: &Snapshot,
+        rows: &[Address],
+        suspects: &Suspects,
+    ) -> Result<Deletions, IndexError> {
         let mut by_fragment: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         for row in rows {
             by_fragment.entry(row.fragment()).or_default().push(row.offset());
@@ -161,10 +173,12 @@ impl Table {
         let mut deletions = Deletions::default();
         for (id, offsets) in by_fragment {
             let fragment = fragment(at, id)?;
-            let shrunk = fragment
-                .extend_deletions(offsets)
-                .await
-                .map_err(|error| failed("mark rows of the index as removed", error))?;
+            // What is marked already is read back from a file that may be damaged.
+            let doing = "mark rows of the index as removed";
+            let shrunk = noting(suspects, id, async move {
+                fragment.extend_deletions(offsets).await.map_err(|error| failed(doing, error))
+            })
+            .await?;
             match shrunk {
                 None => deletions.emptied.push(id),
                 Some(shrunk) => {
@@ -219,7 +233,22 @@ impl Table {
             .execute(transaction)
             .await
             .map_err(|error| failed("commit to the index", error))?;
+        self.check_manifest(&dataset)?;
         Ok(Arc::new(dataset))
+    }
+
+    /// Checks that the manifest of a version ends as every manifest does: nothing tells its length, and one that was cut
+    /// short cannot be opened any more.
+    fn check_manifest(&self, at: &Dataset) -> Result<(), IndexError> {
+        let Some(name) = at.manifest_location().path.filename() else { return Ok(()) };
+        let mut tail = [0; MAGIC.len()];
+        File::open(self.path.join("_versions").join(name))
+            .and_then(|mut file| {
+                file.seek(SeekFrom::End(-(MAGIC.len() as i64)))?;
+                file.read_exact(&mut tail)
+            })
+            .map_err(|error| failed("read a new manifest of the index back", error))?;
+        if &tail == MAGIC { Ok(()) } else { Err(cut_short(&format!("_versions/{name}"))) }
     }
 
     /// Returns a file of the fragment that does not weigh what its writer believes, if there is one.
@@ -303,12 +332,41 @@ pub(crate) fn addresses(batch: &RecordBatch) -> Result<Vec<Address>, IndexError>
     Ok(rows::Columns::of(batch).numbers("_rowaddr")?.iter().copied().map(Address).collect())
 }
 
-/// Reads where every row is.
-pub(crate) async fn directory(at: &Snapshot) -> Result<Directory, IndexError> {
+/// As [`read`], with the piece under suspicion until it went well.
+pub(crate) async fn read_noting(
+    suspects: &Suspects,
+    at: &Snapshot,
+    id: u64,
+    columns: &[&str],
+    ranges: Option<Ranges>,
+    visit: &mut (dyn FnMut(RecordBatch) -> Result<(), IndexError> + Send),
+) -> Result<(), IndexError> {
+    noting(suspects, id, read(at, id, columns, ranges, visit)).await
+}
+
+async fn noting<T>(
+    suspects: &Suspects,
+    id: u64,
+    work: impl Future<Output = Result<T, IndexError>>,
+) -> Result<T, IndexError> {
+    suspects.begin(id);
+    let done = work.await;
+    if !matches!(&done, Err(error) if error.kind == ErrorKind::Corrupt) {
+        suspects.clear(id);
+    }
+    done
+}
+
+/// Reads where every row is, but for those in pieces that are known to be bad.
+pub(crate) async fn directory(
+    at: &Snapshot,
+    bad: &BTreeSet<u64>,
+    suspects: &Suspects,
+) -> Result<Directory, IndexError> {
     let mut directory = Directory::default();
     let mut doubled: ByFingerprint<()> = ByFingerprint::default();
-    for fragment in at.fragments().iter() {
-        read(at, fragment.id, &rows::DIRECTORY_COLUMNS, None, &mut |batch| {
+    for fragment in at.fragments().iter().filter(|fragment| !bad.contains(&fragment.id)) {
+        read_noting(suspects, at, fragment.id, &rows::DIRECTORY_COLUMNS, None, &mut |batch| {
             for (entry, address) in rows::entries(&batch)?.into_iter().zip(addresses(&batch)?) {
                 if !directory.insert(entry, address) {
                     doubled.insert(entry.key, ());
@@ -322,6 +380,18 @@ pub(crate) async fn directory(at: &Snapshot) -> Result<Directory, IndexError> {
         return Err(corrupt(format!("the index holds {} memories twice", doubled.len())));
     }
     Ok(directory)
+}
+
+/// Reads every live row of a piece in all its columns and checks that they belong together. Returns how many there are.
+pub(crate) async fn check(at: &Snapshot, id: u64, columns: &[&str]) -> Result<u64, IndexError> {
+    let mut n_rows = 0;
+    read(at, id, columns, None, &mut |batch| {
+        rows::check(&batch)?;
+        n_rows += batch.num_rows() as u64;
+        Ok(())
+    })
+    .await?;
+    Ok(n_rows)
 }
 
 pub(crate) fn sync_file(path: &Path) -> Result<(), IndexError> {

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write damage into files and start processes of themselves")]
 #![expect(clippy::unwrap_used, reason = "clippy exempts test functions, not what they call")]
 
+mod bound;
 mod contract;
 mod crash;
 mod damage;

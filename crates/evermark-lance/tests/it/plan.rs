@@ -1,6 +1,6 @@
 //! Which pieces are merged: a table of cases, and the two bounds under random work.
 
-use evermark_lance::{Piece, choose};
+use evermark_lance::{Piece, choose, choose_for_room};
 
 fn piece(id: u64, rows: u64, dead: u64) -> Piece {
     Piece { id, rows, dead, bytes: 8_000 + rows * 1_500 }
@@ -52,4 +52,14 @@ fn a_row_is_rewritten_a_few_times_and_pieces_stay_few() {
         assert!(pieces.len() - full <= 7 * 4, "{} pieces", pieces.len());
     }
     assert!(rewritten < written * 5, "{written} rows written, {rewritten} rewritten");
+}
+
+#[test]
+fn for_room_the_deadest_pieces_come_first_within_one_pass() {
+    assert_eq!(choose_for_room(&[piece(1, 100, 5), piece(2, 100, 0)]), None);
+    assert_eq!(choose_for_room(&[piece(1, 100, 6), piece(2, 100, 50), piece(3, 100, 0)]), Some(vec![2, 1]));
+    // One that alone exceeds a pass is taken alone; what does not fit waits for the next.
+    let huge = |id| Piece { id, rows: 100, dead: 50, bytes: 40 << 20 };
+    assert_eq!(choose_for_room(&[huge(1), huge(2)]), Some(vec![1]));
+    assert_eq!(choose_for_room(&(0..100).map(|id| piece(id, 10, 5)).collect::<Vec<_>>()).unwrap().len(), 32);
 }

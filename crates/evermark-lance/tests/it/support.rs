@@ -87,19 +87,53 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A world that fails when it is told to.
+/// How often an armed fault strikes.
+#[derive(Clone, Copy, PartialEq)]
+enum Times {
+    Once,
+    Always,
+}
+
+type Watcher = Box<dyn Fn(&'static str) + Send + Sync>;
+
+/// A world that fails when it is told to, whose clock can be moved, and that lets a test look on at every named point.
 pub(crate) struct FaultWorld {
     real: RealWorld,
-    armed: Mutex<Option<(&'static str, io::ErrorKind)>>,
+    armed: Mutex<Option<(&'static str, io::ErrorKind, Times)>>,
+    later: Mutex<Duration>,
+    watcher: Mutex<Option<Watcher>>,
 }
 
 impl FaultWorld {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { real: RealWorld::new(), armed: Mutex::new(None) })
+        Arc::new(Self {
+            real: RealWorld::new(),
+            armed: Mutex::new(None),
+            later: Mutex::default(),
+            watcher: Mutex::new(None),
+        })
     }
 
     pub(crate) fn arm(&self, point: &'static str, error: io::ErrorKind) {
-        *self.armed.lock().expect("no panic") = Some((point, error));
+        *self.armed.lock().expect("no panic") = Some((point, error, Times::Once));
+    }
+
+    pub(crate) fn arm_always(&self, point: &'static str, error: io::ErrorKind) {
+        *self.armed.lock().expect("no panic") = Some((point, error, Times::Always));
+    }
+
+    pub(crate) fn disarm(&self) {
+        *self.armed.lock().expect("no panic") = None;
+    }
+
+    /// Moves the monotonic clock.
+    pub(crate) fn pass(&self, time: Duration) {
+        *self.later.lock().expect("no panic") += time;
+    }
+
+    /// Has `watcher` called at every named point.
+    pub(crate) fn watch(&self, watcher: impl Fn(&'static str) + Send + Sync + 'static) {
+        *self.watcher.lock().expect("no panic") = Some(Box::new(watcher));
     }
 }
 
@@ -109,7 +143,7 @@ impl World for FaultWorld {
     }
 
     fn monotonic(&self) -> Duration {
-        self.real.monotonic()
+        self.real.monotonic() + *self.later.lock().expect("no panic")
     }
 
     fn random(&self) -> [u8; 16] {
@@ -117,10 +151,15 @@ impl World for FaultWorld {
     }
 
     fn reach(&self, point: &'static str) -> io::Result<()> {
+        if let Some(watcher) = &*self.watcher.lock().expect("no panic") {
+            watcher(point);
+        }
         let mut armed = self.armed.lock().expect("no panic");
         match *armed {
-            Some((at, error)) if at == point => {
-                *armed = None;
+            Some((at, error, times)) if at == point => {
+                if times == Times::Once {
+                    *armed = None;
+                }
                 Err(error.into())
             }
             _ => Ok(()),
