@@ -29,7 +29,7 @@ mod sweep;
 mod table;
 mod views;
 
-pub use compact::{Piece, choose, choose_for_room};
+pub use compact::{Piece, Sizes, choose, choose_for_room};
 pub use environment::{Variable, environment};
 pub use error::classify;
 pub use index::{LanceIndex, Options};

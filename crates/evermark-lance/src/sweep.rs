@@ -142,6 +142,9 @@ pub(crate) fn weigh(dir: &Path, table: &Path, newest: &Snapshot, held: &[Snapsho
             weight.allocated += bytes;
             let Ok(name) = path.strip_prefix(table) else { continue };
             let name = name.to_string_lossy();
+            if name == format!("_versions/{HINT}") {
+                continue;
+            }
             weight.versions += u64::from(name.starts_with("_versions/") && name.ends_with(".manifest"));
             if live.contains(name.as_ref()) {
                 weight.live += bytes;

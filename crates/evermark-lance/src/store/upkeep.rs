@@ -1,8 +1,7 @@
 //! Upkeep: reclaim, merge one bounded group, and weigh.
 
-use super::write::WRITE_BYTES_MAX;
 use super::{Store, Writer};
-use crate::compact::{self, Piece};
+use crate::compact::{self, Piece, Sizes};
 use crate::directory::{Address, Entry};
 use crate::error::failed;
 use crate::readers::Hold;
@@ -34,7 +33,7 @@ impl Store {
         self.know(&mut writer)?;
         let dropped = self.drop_bad(&mut writer)?;
         let snapshot = Arc::clone(&self.state().snapshot);
-        let Some(group) = compact::choose(&pieces(&snapshot)) else {
+        let Some(group) = compact::choose(&pieces(&snapshot), self.sizes()) else {
             return Ok(match dropped {
                 0 => Merge::NothingDue,
                 quarantined => Merge::Done { pieces: 0, bytes_read: 0, bytes_written: 0, quarantined },
@@ -45,7 +44,7 @@ impl Store {
 
     pub(crate) fn due(&self) -> Option<Due> {
         let pieces = pieces(&self.state().snapshot);
-        let group = compact::choose(&pieces)?;
+        let group = compact::choose(&pieces, self.sizes())?;
         let chosen: Vec<&Piece> = pieces.iter().filter(|piece| group.contains(&piece.id)).collect();
         Some(Due {
             pieces: chosen.len() as u64,
@@ -82,11 +81,17 @@ impl Store {
         Ok(Reclaimed { versions, files, bytes })
     }
 
-    /// Makes sure that `more` bytes fit the budget: reclaims, then merges what has dead rows in it.
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes::within(&self.budget())
+    }
+
+    /// Makes sure that `more` bytes fit the budget beside one pass of merging: reclaims, then merges what has dead rows in it.
     ///
     /// Errors: [`ErrorKind::NoSpace`] when there is no room all the same.
     pub(super) fn admit(&self, writer: &mut Writer, more: u64) -> Result<(), IndexError> {
         let budget = self.budget();
+        // A merge must always be possible, or a full index could never shrink again.
+        let more = more.saturating_add(self.sizes().group_bytes_max());
         for attempt in 0..=MERGES_FOR_ROOM {
             let weight = self.weigh();
             let refused = budget.admit(weight.live, weight.allocated, more);
@@ -111,7 +116,7 @@ impl Store {
     /// Merges a group that has dead rows to give back. Returns whether it did.
     fn merge_dead(&self, writer: &mut Writer) -> Result<bool, IndexError> {
         let snapshot = Arc::clone(&self.state().snapshot);
-        let Some(group) = compact::choose_for_room(&pieces(&snapshot)) else { return Ok(false) };
+        let Some(group) = compact::choose_for_room(&pieces(&snapshot), self.sizes()) else { return Ok(false) };
         Ok(matches!(self.merge(writer, snapshot, &group)?, Merge::Done { .. }))
     }
 
@@ -248,6 +253,3 @@ pub(super) fn pieces(snapshot: &Snapshot) -> Vec<Piece> {
     };
     snapshot.fragments().iter().map(piece).collect()
 }
-
-// A group and a write are different terms of the bound; a write is never the larger one.
-const _: () = assert!(WRITE_BYTES_MAX <= compact::GROUP_BYTES_MAX);

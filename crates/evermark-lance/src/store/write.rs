@@ -9,6 +9,7 @@ use crate::directory::{Address, Directory, Entry};
 use crate::rows;
 use crate::sweep;
 use crate::table::{Deletions, Snapshot};
+use evermark_core::error::ErrorKind;
 use evermark_core::index::{IndexError, Indexable};
 use lance_table::format::Fragment;
 use std::collections::HashMap;
@@ -16,13 +17,19 @@ use std::sync::Arc;
 
 /// Rows encoded at once.
 const CHUNK_ROWS: usize = 4096;
-/// What one commit writes at most, or one row if that is more: a term of the bound (decision 0007).
-pub(super) const WRITE_BYTES_MAX: u64 = 24 << 20;
 /// What may wait in memory before a flush is made.
 const PENDING_BYTES_MAX: u64 = 48 << 20;
 /// Commits, and bytes they left behind, after which files are reclaimed: a term of the bound (decision 0007).
 const SUPERSEDED_COMMITS_MAX: u32 = 8;
 const SUPERSEDED_BYTES_MAX: u64 = 8 << 20;
+
+/// What a commit is to be made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// Only what goes: written into the room that every other write leaves free.
+    Removals,
+}
 
 /// What one commit is about.
 struct Chunk {
@@ -58,29 +65,58 @@ impl Store {
         self.know(&mut writer)?;
         // What is accepted while this runs is the next flush's.
         let mut left = self.state().pending.len();
+        let mut wanted = Wanted::All;
         while left > 0 {
-            let Some(chunk) = self.take_chunk() else { break };
-            left = left.saturating_sub(chunk.changes.len());
-            let written = self.write(&mut writer, &chunk);
+            let Some(chunk) = self.take_chunk(wanted) else {
+                // No removal is left that could make room: the refusal stands.
+                if wanted == Wanted::All {
+                    break;
+                }
+                wanted = Wanted::All;
+                continue;
+            };
+            let written = self.write(&mut writer, &chunk, wanted);
             self.put_back(&chunk, written.is_err());
-            written?;
+            match written {
+                Ok(()) => left = left.saturating_sub(chunk.changes.len()),
+                // What only goes needs next to nothing, and what it leaves behind can be merged away.
+                Err(error) if error.kind == ErrorKind::NoSpace && wanted == Wanted::All && self.removals_wait() => {
+                    tracing::info!(%error, "removals are written first");
+                    wanted = Wanted::Removals;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
+    fn removals_wait(&self) -> bool {
+        let state = self.state();
+        let directory = state.directory.as_ref();
+        let goes = |pending: &Pending| {
+            matches!(pending.change, Change::Gone(_))
+                && directory.is_some_and(|directory| directory.find(pending.entry.key).is_some())
+        };
+        state.pending.values().any(goes)
+    }
+
     /// Moves what one commit may hold from pending to flushing.
-    fn take_chunk(&self) -> Option<Chunk> {
+    fn take_chunk(&self, wanted: Wanted) -> Option<Chunk> {
         let mut state = self.state();
         let at = Arc::clone(&state.snapshot);
         let mut emptying = Emptying::of(&at);
         let mut keys = Vec::new();
         let mut bytes = 0;
+        let bytes_max = self.sizes().write_bytes_max();
         for (key, change) in &state.pending {
+            if wanted == Wanted::Removals && !matches!(change.change, Change::Gone(_)) {
+                continue;
+            }
             bytes += change.weight();
             if let Some(address) = state.directory.as_ref().and_then(|directory| directory.find(*key)) {
                 bytes += emptying.remove(address.fragment());
             }
-            if !keys.is_empty() && bytes > WRITE_BYTES_MAX {
+            if !keys.is_empty() && bytes > bytes_max {
                 break;
             }
             keys.push(*key);
@@ -115,7 +151,7 @@ impl Store {
         }
     }
 
-    fn write(&self, writer: &mut Writer, chunk: &Chunk) -> Result<(), IndexError> {
+    fn write(&self, writer: &mut Writer, chunk: &Chunk, wanted: Wanted) -> Result<(), IndexError> {
         let Chunk { changes, replaced, at } = chunk;
         let mut puts: Vec<(Entry, &Indexable)> = changes
             .values()
@@ -134,7 +170,9 @@ impl Store {
         let batches =
             puts.chunks(CHUNK_ROWS).map(|chunk| rows::encode(chunk, &self.schema)).collect::<Result<Vec<_>, _>>()?;
         let bytes = batches.iter().map(|batch| batch.get_array_memory_size() as u64).sum();
-        self.admit(writer, bytes)?;
+        if wanted == Wanted::All {
+            self.admit(writer, bytes)?;
+        }
         // Making room may have moved rows.
         let (at, replaced) = self.locate(at, replaced);
         let entries: Vec<Entry> = puts.iter().map(|(entry, _)| *entry).collect();

@@ -83,14 +83,16 @@ fn check_quarantine(what: &str, damage: impl Fn(&Path)) {
     let index = reopen(dir.path()).unwrap_or_else(|error| panic!("{what}: {error}: {:?}", error.source));
     let inspected = index.inspect(&mut |_, _| {}).unwrap();
     let left = contents(&index);
-    assert_eq!(left.len(), whole.len() - 50, "{what}: the other pieces are all there");
     assert!(left.iter().all(|(key, digest)| whole.get(key) == Some(digest)), "{what}");
     assert_eq!(index.losses(), 1, "{what}");
     let info = index.info().unwrap();
     let name = victim.file_name().unwrap().to_string_lossy().into_owned();
     assert_eq!(info.quarantine.len(), 1, "{what}: {info:?}");
     assert!(info.quarantine[0].name.ends_with(&name), "{what}: {info:?}");
-    assert_eq!(info.quarantine[0].rows, 50, "{what}");
+    // One of the four has a removed row.
+    let lost = info.quarantine[0].rows;
+    assert!(lost == 50 || lost == 49, "{what}: {lost} rows");
+    assert_eq!(left.len() as u64, whole.len() as u64 - lost, "{what}: the other pieces are all there");
     assert!(!info.quarantine[0].reason.is_empty(), "{what}");
     assert!(inspected.pieces >= 3, "{what}: {inspected:?}");
     // Neither merging nor reclaiming is in its way, and its file goes.

@@ -1,6 +1,15 @@
 //! Which pieces are merged: a table of cases, and the two bounds under random work.
 
-use evermark_lance::{Piece, choose, choose_for_room};
+use evermark_core::maintenance::Budget;
+use evermark_lance::{Piece, Sizes};
+
+fn choose(pieces: &[Piece]) -> Option<Vec<u64>> {
+    evermark_lance::choose(pieces, Sizes::within(&Budget::UNBOUNDED))
+}
+
+fn choose_for_room(pieces: &[Piece]) -> Option<Vec<u64>> {
+    evermark_lance::choose_for_room(pieces, Sizes::within(&Budget::UNBOUNDED))
+}
 
 fn piece(id: u64, rows: u64, dead: u64) -> Piece {
     Piece { id, rows, dead, bytes: 8_000 + rows * 1_500 }
@@ -62,4 +71,18 @@ fn for_room_the_deadest_pieces_come_first_within_one_pass() {
     let huge = |id| Piece { id, rows: 100, dead: 50, bytes: 40 << 20 };
     assert_eq!(choose_for_room(&[huge(1), huge(2)]), Some(vec![1]));
     assert_eq!(choose_for_room(&(0..100).map(|id| piece(id, 10, 5)).collect::<Vec<_>>()).unwrap().len(), 32);
+}
+
+#[test]
+fn little_room_means_small_pieces_and_small_passes() {
+    let cap = 32 << 20;
+    let tight = Sizes::within(&Budget { ratio: 1.0, slack_bytes: u64::MAX, cap_bytes: Some(cap) });
+    let pieces: Vec<_> = (0..40).map(|id| Piece { id, rows: 100, dead: 0, bytes: 300 << 10 }).collect();
+    let group = evermark_lance::choose(&pieces, tight).unwrap();
+    assert!(group.len() as u64 * (300 << 10) <= cap / 16, "{} pieces", group.len());
+    // A megabyte is a full piece here.
+    let full: Vec<_> = (0..40).map(|id| Piece { id, rows: 100, dead: 0, bytes: 1 << 20 }).collect();
+    assert_eq!(evermark_lance::choose(&full, tight), None);
+    let slack = Sizes::within(&Budget { ratio: 1.0, slack_bytes: 7 << 20, cap_bytes: None });
+    assert_eq!(slack, tight);
 }
