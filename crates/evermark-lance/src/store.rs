@@ -244,6 +244,8 @@ impl Store {
             state.directory = None;
         }
         writer.stale = false;
+        // What the failed write left behind goes with the next chance.
+        writer.commits = write::SUPERSEDED_COMMITS_MAX;
         self.take_out(damaged);
         Ok(())
     }

@@ -20,7 +20,7 @@ const CHUNK_ROWS: usize = 4096;
 /// What may wait in memory before a flush is made.
 const PENDING_BYTES_MAX: u64 = 48 << 20;
 /// Commits, and bytes they left behind, after which files are reclaimed: a term of the bound (decision 0007).
-const SUPERSEDED_COMMITS_MAX: u32 = 8;
+pub(super) const SUPERSEDED_COMMITS_MAX: u32 = 8;
 const SUPERSEDED_BYTES_MAX: u64 = 8 << 20;
 
 /// What a commit is to be made of.
