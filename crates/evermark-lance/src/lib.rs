@@ -19,6 +19,7 @@ mod environment;
 mod error;
 mod generation;
 mod index;
+pub mod lancedb;
 mod quarantine;
 mod readers;
 mod room;

@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod errors;
 mod hang;
+mod lancedb;
 mod plan;
 mod process;
 mod store;
