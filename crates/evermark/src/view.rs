@@ -7,6 +7,8 @@ use evermark_server::api::{
 };
 use serde_json::Value;
 
+#[cfg(feature = "lance")]
+pub(crate) mod lancedb;
 mod upkeep;
 
 pub(crate) use upkeep::{rebuild, status, sync, verify};

@@ -1,10 +1,11 @@
-//! `evermark index … --lancedb PATH`: looks after LanceDB directories that something else made.
+//! `evermark index … --lancedb PATH`: looks after LanceDB directories that something else made. Neither needs nor opens a root.
 
-use crate::cli::IndexCommand;
-use crate::exit::{Exit, Failure};
-use crate::output::Out;
-use std::path::Path;
+#[cfg(not(feature = "lance"))]
+mod absent;
+#[cfg(feature = "lance")]
+mod present;
 
-pub(crate) fn run(_command: &IndexCommand, path: &Path, _table: Option<&str>, _out: &mut Out) -> anyhow::Result<Exit> {
-    Err(Failure::new(Exit::Failed, format!("{}: this is not built yet", path.display())).into())
-}
+#[cfg(not(feature = "lance"))]
+pub(crate) use absent::run;
+#[cfg(feature = "lance")]
+pub(crate) use present::{free_bytes, run};
