@@ -57,6 +57,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make a root: its identity and a commented evermark.toml
     Init(InitArgs),
+    /// Take over what EverOS has in a root: measure its index, keep its vectors, offer to prune it
+    Adopt(AdoptArgs),
     /// Run the daemon: HTTP API, watcher, indexer
     Serve(ServeArgs),
     /// Remember messages
@@ -102,6 +104,7 @@ impl Command {
             // The daemon that it starts has the engine.
             Self::Bench(BenchCommand::Churn(_)) => false,
             Self::Serve(_)
+            | Self::Adopt(_)
             | Self::Add(_)
             | Self::Flush(_)
             | Self::Search(_)
@@ -127,6 +130,18 @@ pub(crate) struct InitArgs {
     /// Print the evermark.toml that would be written, and write nothing
     #[arg(long)]
     pub(crate) print: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Nothing that EverOS wrote changes, unless its index is pruned. Vectors of unchanged texts are kept, so that\n\
+    indexing pays for nothing twice; they must be of the model that Evermark is configured with.\n\n\
+    Example:\n  evermark --root ~/.everos adopt"
+)]
+pub(crate) struct AdoptArgs {
+    /// Prune EverOS's index without asking: remove what none of its tables needs any more
+    #[arg(long)]
+    pub(crate) prune: bool,
 }
 
 #[derive(Debug, Args)]

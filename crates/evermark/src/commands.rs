@@ -1,6 +1,7 @@
 //! One file per command: read the arguments, have it done, show the answer.
 
 mod add;
+mod adopt;
 mod completions;
 mod config;
 mod demo;
@@ -24,6 +25,12 @@ pub(crate) fn run(cli: &Cli, env: &Environment, out: &mut Out) -> anyhow::Result
     let root = || Root::choose(cli.root.as_deref(), env);
     match &cli.command {
         Command::Init(args) => init::run(args, &root()?, out),
+        Command::Adopt(args) => {
+            let config = Config::load(root()?, env, &Flags::default())?;
+            config.warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
+            logging::start(&config, Voice::Command, cli.verbose);
+            adopt::run(args, &config, out)
+        }
         Command::Serve(args) => serve::run(args, root()?, env, cli.verbose, out),
         Command::Add(args) => on(cli, env, Missing::Create, |session| add::add(args, session, out)),
         Command::Flush(args) => on(cli, env, Missing::Refuse, |session| add::flush(args, session, out)),

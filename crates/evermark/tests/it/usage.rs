@@ -9,6 +9,7 @@ fn help_names_every_command_and_the_exit_codes() {
     help.ok();
     for word in [
         "init",
+        "adopt",
         "serve",
         "add",
         "flush",

@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 
 pub(crate) fn run(command: &IndexCommand, path: &Path, table: Option<&str>, out: &mut Out) -> anyhow::Result<Exit> {
-    let surroundings = Surroundings::new(world(None)?, free_bytes);
+    let surroundings = Surroundings::new(world(None, None)?, free_bytes);
     let db = LanceDb::find(path, table, surroundings).map_err(refusal)?;
     let run = |dry: bool| if dry { Run::Dry } else { Run::Real };
     match command {
