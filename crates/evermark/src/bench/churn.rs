@@ -17,7 +17,7 @@ mod sample;
 mod traffic;
 mod vault;
 
-use self::check::{Found, check};
+use self::check::{Expected, Found, check};
 use self::daemon::{Daemon, Launch};
 use self::fault::Disk;
 use self::report::Measured;
@@ -223,7 +223,7 @@ fn act(
         Ok::<_, anyhow::Error>((
             edits,
             searcher.join().map_err(panicked("searches"))?,
-            faults.join().map_err(panicked("breaks things"))??,
+            faults.join().map_err(panicked("breaks things"))?,
         ))
     })?;
     if run.is_past(Phase::Checking) {
@@ -231,6 +231,10 @@ fn act(
     }
     note("looking at what came of it …");
     let mut checks = Vec::new();
+    let faults = faults.unwrap_or_else(|error| {
+        checks.push(check("what was to go wrong did", false, format!("{error:#}")));
+        fault::Done::default()
+    });
     if daemon.is_some() {
         let full = args.fault == Some(FaultArg::Enospc);
         checks.push(check(
@@ -248,24 +252,34 @@ fn act(
     if let Some(daemon) = daemon {
         checks.push(check("the daemon lives", !daemon.has_ended(), ""));
     }
+    let ails = args.fault == Some(FaultArg::Compaction);
+    let expected = if ails { Expected::Ailing } else { Expected::Sound };
+    let look = |expected| {
+        let found = check::ours(run, vault, word, expected, faults.n_acknowledged, args.seed);
+        found.unwrap_or_else(|error| Found::failed(run, word, &error))
+    };
     let found = match daemon {
-        Some(_) => check::ours(run, vault, word, faults.n_acknowledged, args.seed)?,
-        None => check::peer(run, vault, word, args.seed)?,
+        Some(_) => look(expected),
+        None => check::peer(run, vault, word, args.seed).unwrap_or_else(|error| Found::failed(run, word, &error)),
     };
     let after = counters();
     let mut sound = None;
     if let Some(daemon) = daemon {
         if matches!(args.fault, Some(FaultArg::Compaction | FaultArg::Fd)) {
             note("starting it again without the fault …");
-            daemon.restart_sound()?;
-            sound = Some(check::ours(run, vault, word, faults.n_acknowledged, args.seed)?);
+            checks.push(ended("the failing daemon ends well", daemon.stop()));
+            daemon.start_sound()?;
+            sound = Some(look(Expected::Sound));
         }
-        let stopped = daemon.stop();
-        let said = stopped.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        checks.push(check("the daemon ends well", stopped.is_ok(), said));
+        checks.push(ended("the daemon ends well", daemon.stop()));
     }
     let (to_disk, written) = (after.0 - before.0, after.1 - before.1);
     Ok(Acted { edits, searches, faults, to_disk, written, found, sound, checks })
+}
+
+fn ended(name: &'static str, stopped: anyhow::Result<()>) -> check::Check {
+    let said = stopped.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+    check(name, stopped.is_ok(), said)
 }
 
 /// Ends the run at ^C or SIGTERM, so that everything is put away.

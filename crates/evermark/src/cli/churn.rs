@@ -64,7 +64,7 @@ pub(crate) struct ChurnArgs {
     #[arg(long, value_name = "SECONDS")]
     pub(crate) every: Option<f64>,
     /// Size of the tmpfs for enospc, in MiB
-    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    #[arg(long, default_value_t = 1152, value_name = "MIB")]
     pub(crate) disk: u64,
     /// K of the bound that is checked
     #[arg(long, default_value_t = 2.0, value_name = "K")]

@@ -47,6 +47,18 @@ pub(super) struct Found {
     pub(super) health: Value,
 }
 
+impl Found {
+    /// What is left to say when looking failed: the figures of the run are not lost.
+    pub(super) fn failed(run: &Run, word: &Mutex<Word>, error: &anyhow::Error) -> Self {
+        Self {
+            checks: vec![check("it can be looked at what came of it", false, format!("{error:#}"))],
+            quiet_after: Duration::ZERO,
+            rest: look(run, *held(word), markdown(&run.root).1),
+            health: Value::Null,
+        }
+    }
+}
+
 /// Has the daemon index what is there before the first edit.
 pub(super) fn settle(run: &Run) -> anyhow::Result<()> {
     let url = run.reach().url.context("the daemon is not there")?;
@@ -56,11 +68,21 @@ pub(super) fn settle(run: &Run) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How a daemon is expected to be when nothing waits any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// Small and healthy, by itself.
+    Sound,
+    /// Something still makes it fail, and it says so.
+    Ailing,
+}
+
 /// Looks at a daemon of ours. `n_waiting` messages must be in its inbox.
 pub(super) fn ours(
     run: &Run,
     vault: &Mutex<Vault>,
     word: &Mutex<Word>,
+    expected: Expected,
     n_waiting: u64,
     seed: u64,
 ) -> anyhow::Result<Found> {
@@ -90,26 +112,20 @@ pub(super) fn ours(
     ));
     checks.extend(searches(&client, vault, seed)?);
 
-    // Small and healthy again, by itself.
-    let until = run.now() + RECOVERY;
-    let (rest, health) = loop {
-        let health = client.get("/health")?;
-        let rest = look(run, *held(word), markdown(&run.root).1);
-        let is_small = rest.allocated.saturating_sub(rest.ballast) <= steady(rest.live.unwrap_or_default());
-        if (is_small && verdict(&health).0 == "ok") || run.now() > until || !run.wait(GLANCE, Phase::Checking) {
-            break (rest, health);
-        }
-    };
-    let live_bytes = rest.live.unwrap_or_default();
-    let allowed = steady(live_bytes);
-    let used = rest.allocated.saturating_sub(rest.ballast);
-    checks.push(check(
-        "at rest, at most 1.3 x live + 16 MiB",
-        used <= allowed,
-        format!("{} of {} (live {}, ballast {} aside)", mib(used), mib(allowed), mib(live_bytes), mib(rest.ballast)),
-    ));
+    let (rest, health) = settled(run, &client, word, expected)?;
     let (now, codes) = verdict(&health);
-    checks.push(check("health is ok again", now == "ok", format!("{now} {}", codes.join(" "))));
+    let said = format!("{now} {}", codes.join(" "));
+    match expected {
+        Expected::Sound => {
+            let live = rest.live.unwrap_or_default();
+            let (used, allowed) = (rest.allocated.saturating_sub(rest.ballast), steady(live));
+            let found =
+                format!("{} of {} (live {}, reserve {} aside)", mib(used), mib(allowed), mib(live), mib(rest.ballast));
+            checks.push(check("at rest, at most 1.3 x live + 16 MiB", used <= allowed, found));
+            checks.push(check("health is ok again", now == "ok", said));
+        }
+        Expected::Ailing => checks.push(check("health names what fails", now != "ok" && !codes.is_empty(), said)),
+    }
     let rows = health.pointer("/evermark/index/rows").and_then(Value::as_object);
     let n_rows: u64 = rows.map_or(0, |rows| rows.values().filter_map(Value::as_u64).sum());
     checks.push(check("no row is there twice", n_rows == live, format!("{n_rows} rows of {live} entries")));
@@ -120,6 +136,25 @@ pub(super) fn ours(
         format!("{waiting} wait, {n_waiting} were acknowledged"),
     ));
     Ok(Found { checks, quiet_after, rest, health })
+}
+
+/// Waits until it is as expected, if it ever is, and returns the last look and health.
+fn settled(run: &Run, client: &Client, word: &Mutex<Word>, expected: Expected) -> anyhow::Result<(Sample, Value)> {
+    let until = run.now() + RECOVERY;
+    loop {
+        let health = client.get("/health")?;
+        let rest = look(run, *held(word), markdown(&run.root).1);
+        let is_ok = verdict(&health).0 == "ok";
+        let is_so = match expected {
+            Expected::Sound => {
+                is_ok && rest.allocated.saturating_sub(rest.ballast) <= steady(rest.live.unwrap_or_default())
+            }
+            Expected::Ailing => !is_ok,
+        };
+        if is_so || run.now() > until || !run.wait(GLANCE, Phase::Checking) {
+            return Ok((rest, health));
+        }
+    }
 }
 
 /// Looks at somebody else's process.

@@ -134,9 +134,8 @@ impl<'run> Daemon<'run> {
         }
     }
 
-    /// Starts it anew without what made it fail.
-    pub(super) fn restart_sound(&self) -> anyhow::Result<Duration> {
-        self.stop()?;
+    /// Starts it without what made it fail.
+    pub(super) fn start_sound(&self) -> anyhow::Result<Duration> {
         {
             let mut launch = held(&self.launch);
             (launch.fault_at, launch.files_max) = (None, None);

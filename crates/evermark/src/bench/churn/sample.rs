@@ -211,7 +211,7 @@ pub(super) fn ask(run: &Run, word: &Mutex<Word>) {
 
 /// Returns the bytes kept in reserve, which are no one's data.
 fn ballast(health: &Value) -> u64 {
-    health.pointer("/evermark/index/ballast_bytes").and_then(Value::as_u64).unwrap_or_default()
+    health.pointer("/evermark/index/ballast/bytes").and_then(Value::as_u64).unwrap_or_default()
 }
 
 /// Returns health's verdict and the codes of its reasons.
