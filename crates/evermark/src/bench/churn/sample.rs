@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const KEPT_EVERY: Duration = Duration::from_millis(250);
 const REST: u32 = 9;
 const REST_MIN: Duration = Duration::from_millis(5);
 const MARKDOWN_EVERY: Duration = Duration::from_secs(2);
+/// A survey reads every manifest: now and then is enough.
+const SURVEYED_EVERY: Duration = Duration::from_secs(5);
 const ASKED_EVERY: Duration = Duration::from_millis(500);
 
 /// The bound that is checked.
@@ -207,6 +210,27 @@ pub(super) fn ask(run: &Run, word: &Mutex<Word>) {
             return;
         }
     }
+}
+
+/// Measures what is live in a peer's index until the run is over: a LanceDB directory, surveyed by our own program.
+pub(super) fn ask_peer(run: &Run, word: &Mutex<Word>) {
+    loop {
+        if let Some(live) = surveyed(&run.index) {
+            *held(word) = Word { live: Some(live), ballast: 0 };
+        }
+        if !run.wait(SURVEYED_EVERY, Phase::Checking) {
+            return;
+        }
+    }
+}
+
+/// Returns the live bytes of all tables; `None` when one of them cannot be read at this moment, or none is there.
+fn surveyed(index: &Path) -> Option<u64> {
+    let mut survey = Command::new(std::env::current_exe().ok()?);
+    survey.args(["--json", "index", "status", "--lancedb"]).arg(index).stdin(Stdio::null()).stderr(Stdio::null());
+    let said: Value = serde_json::from_slice(&survey.output().ok()?.stdout).ok()?;
+    let tables = said["tables"].as_array().filter(|tables| !tables.is_empty())?;
+    tables.iter().map(|table| table["live_bytes"].as_u64()).sum()
 }
 
 /// Returns the bytes kept in reserve, which are no one's data.
