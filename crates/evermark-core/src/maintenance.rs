@@ -1,5 +1,9 @@
-//! The bound on the index's bytes, as a pure decision.
+//! The bound on the index's bytes, and what is done to keep it, as pure decisions.
+//!
+//! [`Budget`] says what may be written, [`space`] what the disk has left, [`plan`] what a round of upkeep does about both.
 
+pub mod plan;
+pub mod space;
 #[cfg(test)]
 mod tests;
 

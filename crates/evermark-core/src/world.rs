@@ -1,5 +1,7 @@
 //! Everything that is not a function of the input: time, chance, and faults that tests arm.
 
+use crate::maintenance::space::Volume;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Hands out time, random bytes and named faults. Nothing else may ask the operating system for them.
@@ -16,6 +18,11 @@ pub trait World: Send + Sync {
     /// Passes a named point of a walk. A test's world may end the process here, or return an error to be reported
     /// as if the operating system had made it.
     fn reach(&self, point: &'static str) -> std::io::Result<()>;
+
+    /// Returns what the volume of `path` is taken to have left, given what was measured. A test's world may say otherwise.
+    fn volume(&self, _path: &Path, measured: Volume) -> Volume {
+        measured
+    }
 }
 
 /// The real world: the machine's clocks, no faults.
