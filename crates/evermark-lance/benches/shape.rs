@@ -26,7 +26,7 @@ const WIDTH: usize = 256;
 fn main() {
     let n: usize = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(120_000);
     let dir = tempfile::tempdir().expect("a scratch directory");
-    for variable in evermark_lance::environment(2, dir.path()) {
+    for variable in evermark_lance::environment(2, 1024, dir.path()) {
         println!("{}={}", variable.name, variable.value);
     }
     let mut random = fastrand::Rng::with_seed(7);

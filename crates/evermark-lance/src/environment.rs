@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+/// Below this many descriptors fewer files are read at once; macOS starts programs with 256.
+const FEW_DESCRIPTORS: u64 = 512;
+
 /// One variable, and why it is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
@@ -12,17 +15,19 @@ pub struct Variable {
 
 /// Returns what the program has to set before its first thread starts (Lance reads most of it once).
 ///
-/// `cpus` is what the process may use, `index` the directory that holds the generations. What the user has set wins.
-pub fn environment(cpus: usize, index: &Path) -> Vec<Variable> {
+/// `cpus` is what the process may use, `descriptors` how many files it may have open, `index` the directory that holds the
+/// generations. What the user has set wins.
+pub fn environment(cpus: usize, descriptors: u64, index: &Path) -> Vec<Variable> {
     let set = |name, value: String, reason| Variable { name, value, reason };
+    let files_at_once = if descriptors < FEW_DESCRIPTORS { 2 } else { 4 };
     vec![
         set(
             "LANCE_CPU_THREADS",
             cpus.max(2).to_string(),
             "the default is two fewer than there are; with one thread a producer and its encoder wait for each other",
         ),
-        set("LANCE_IO_THREADS", "4".to_owned(), "bounds the files that are open at once"),
-        set("LANCE_DEFAULT_FRAGMENT_READAHEAD", "4".to_owned(), "bounds the files that a scan opens ahead"),
+        set("LANCE_IO_THREADS", files_at_once.to_string(), "bounds the files that are open at once"),
+        set("LANCE_DEFAULT_FRAGMENT_READAHEAD", files_at_once.to_string(), "bounds the files that a scan opens ahead"),
         set(
             "LANCE_DEFAULT_IO_BUFFER_SIZE",
             (32 << 20).to_string(),

@@ -91,3 +91,16 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Inde
     }
     path.parent().map_or(Ok(()), sync_dir)
 }
+
+/// Says what the generation in `dir` was made with, or why this version cannot use it. Reads one small file, and no row.
+///
+/// Errors: [`evermark_core::error::ErrorKind::Corrupt`] when it is damaged, or another version made it.
+pub fn look_at(dir: &Path) -> Result<String, IndexError> {
+    let generation = Generation::read(dir)?.ok_or_else(|| corrupt("generation.json is not there"))?;
+    generation.check(generation.dimension)?;
+    let vectors = match generation.dimension {
+        Some(width) => format!("vectors {width} wide"),
+        None => "no vectors".to_owned(),
+    };
+    Ok(format!("schema {}, analyzer {}, {vectors}", generation.schema_version, generation.analyzer_version))
+}

@@ -33,6 +33,7 @@ mod views;
 pub use compact::{Piece, Sizes, choose, choose_for_room};
 pub use environment::{Variable, environment};
 pub use error::classify;
+pub use generation::look_at;
 pub use index::{LanceIndex, Options};
 
 use arrow_array::RecordBatch;

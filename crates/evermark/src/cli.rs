@@ -1,14 +1,18 @@
 //! The command line: what may be typed, and the help that explains it.
 
 mod churn;
+mod operations;
 
 pub(crate) use churn::{ChurnArgs, CommitsArgs, FaultArg};
+pub(crate) use operations::{
+    DoctorArgs, ManagerArg, ServiceArgs, ServiceCommand, ServiceInstallArgs, ServiceUninstallArgs, StatusArgs,
+};
 
 use crate::output::Color;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-const VERSION: &str = if cfg!(feature = "lance") {
+pub(crate) const VERSION: &str = if cfg!(feature = "lance") {
     env!("CARGO_PKG_VERSION")
 } else {
     concat!(env!("CARGO_PKG_VERSION"), " (without Lance: the index is in memory and built anew at each start)")
@@ -70,7 +74,7 @@ pub(crate) enum Command {
     /// List memories
     Get(GetArgs),
     /// Show health, counts, queue and index
-    Status,
+    Status(StatusArgs),
     /// Bring the index up to date with the Markdown now
     Sync(SyncArgs),
     /// Compare the index with the Markdown; exit 5 when they differ
@@ -78,6 +82,11 @@ pub(crate) enum Command {
     /// Look after the index
     #[command(subcommand, arg_required_else_help = true)]
     Index(IndexCommand),
+    /// Look for what keeps the root from working well, and say what mends it; changes nothing
+    Doctor(DoctorArgs),
+    /// Have the daemon started by systemd or launchd
+    #[command(subcommand, arg_required_else_help = true)]
+    Service(ServiceCommand),
     /// Look at the settings
     #[command(subcommand, arg_required_else_help = true)]
     Config(ConfigCommand),
@@ -100,7 +109,7 @@ impl Command {
     /// Tells whether the engine may be opened in this process.
     pub(crate) fn opens_engine(&self) -> bool {
         match self {
-            Self::Init(_) | Self::Config(_) | Self::Completions { .. } => false,
+            Self::Init(_) | Self::Config(_) | Self::Completions { .. } | Self::Doctor(_) | Self::Service(_) => false,
             // The daemon that it starts has the engine.
             Self::Bench(BenchCommand::Churn(_)) => false,
             Self::Serve(_)
@@ -109,7 +118,7 @@ impl Command {
             | Self::Flush(_)
             | Self::Search(_)
             | Self::Get(_)
-            | Self::Status
+            | Self::Status(_)
             | Self::Sync(_)
             | Self::Verify
             | Self::Index(_)

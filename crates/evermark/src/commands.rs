@@ -5,17 +5,20 @@ mod adopt;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
 mod get;
 mod index;
 mod init;
 mod lancedb;
 mod search;
 mod serve;
+mod service;
 mod upkeep;
 
 use crate::cli::{Cli, Command, ConfigCommand};
 use crate::config::{Config, Environment, Flags, Root};
 use crate::exit::Exit;
+use crate::limits;
 use crate::logging::{self, Voice};
 use crate::output::{Out, note};
 use crate::session::{Missing, Session};
@@ -28,7 +31,7 @@ pub(crate) fn run(cli: &Cli, env: &Environment, out: &mut Out) -> anyhow::Result
         Command::Adopt(args) => {
             let config = Config::load(root()?, env, &Flags::default())?;
             config.warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
-            logging::start(&config, Voice::Command, cli.verbose);
+            logging::start(&config, Voice::Command, cli.verbose)?;
             adopt::run(args, &config, out)
         }
         Command::Serve(args) => serve::run(args, root()?, env, cli.verbose, out),
@@ -36,10 +39,13 @@ pub(crate) fn run(cli: &Cli, env: &Environment, out: &mut Out) -> anyhow::Result
         Command::Flush(args) => on(cli, env, Missing::Refuse, |session| add::flush(args, session, out)),
         Command::Search(args) => on(cli, env, Missing::Refuse, |session| search::run(args, session, out)),
         Command::Get(args) => on(cli, env, Missing::Refuse, |session| get::run(args, session, out)),
-        Command::Status => on(cli, env, Missing::Refuse, |session| upkeep::status(session, out)),
+        Command::Status(args) if args.daemon => upkeep::daemon_status(cli, env, out),
+        Command::Status(_) => on(cli, env, Missing::Refuse, |session| upkeep::status(session, out)),
         Command::Sync(args) => on(cli, env, Missing::Refuse, |session| upkeep::sync(args, session, out)),
         Command::Verify => on(cli, env, Missing::Refuse, |session| upkeep::verify(session, out)),
         Command::Index(command) => index::run(command, cli, env, out),
+        Command::Doctor(args) => doctor::run(args, &root()?, env, cli.verbose, out),
+        Command::Service(command) => service::run(command, &root()?, env, out),
         Command::Config(ConfigCommand::Show) => config::show(root()?, env, out),
         Command::Demo(args) => demo::run(args, cli.root.as_deref(), env, cli.verbose, out),
         Command::Completions { shell } => {
@@ -59,7 +65,8 @@ fn on(
 ) -> anyhow::Result<Exit> {
     let config = Config::load(Root::choose(cli.root.as_deref(), env)?, env, &Flags::default())?;
     config.warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
-    logging::start(&config, Voice::Command, cli.verbose);
+    logging::start(&config, Voice::Command, cli.verbose)?;
+    limits::raise_descriptors();
     let session = Session::open(&config, env, missing)?;
     let done = act(&session);
     let closed = session.close();

@@ -132,6 +132,10 @@ pub(crate) struct Config {
     pub(crate) settings: Settings,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
+    /// Where the daemon logs to; `None`: standard error.
+    pub(crate) log_file: Option<PathBuf>,
+    /// Bytes of that file and its predecessor together.
+    pub(crate) log_file_bytes_max: u64,
     /// The files that were read.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) shown: Vec<Shown>,
@@ -169,6 +173,11 @@ impl Config {
         config.shown = layers.shown;
         config.warnings = layers.warnings;
         Ok(config)
+    }
+
+    /// Tells whether a key of the embedding provider is among the settings.
+    pub(crate) fn has_provider_key(&self) -> bool {
+        matches!(&self.embedding, Embedding::OpenAi(endpoint) if endpoint.api_key.is_some())
     }
 
     /// Returns the same, with memories found by their words alone.
@@ -238,6 +247,8 @@ fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
     let settings = resolve_settings(layers, &timezone)?;
     let log_filter = layers.take("log.level", Some("log.level"), &shapes::log_filter(), "info".to_owned());
     let log_format = layers.take("log.format", None, &shapes::choice(&["text", "json"]), None);
+    let log_file = layers.take("log.file", None, &shapes::file(), None);
+    let log_file_bytes_max = layers.take("log.file_bytes_max", None, &shapes::whole(64 << 10, 1 << 40), 16 << 20);
     Ok(Config {
         root,
         api,
@@ -245,6 +256,8 @@ fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
         settings,
         log_filter,
         log_format: if log_format.as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text },
+        log_file: log_file.map(PathBuf::from),
+        log_file_bytes_max,
         files: Vec::new(),
         shown: Vec::new(),
         warnings: Vec::new(),

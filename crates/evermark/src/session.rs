@@ -15,6 +15,8 @@ use evermark_server::api::{
     SearchData, StatusData, SyncBody, SyncData, VerifyData, WorkEvent,
 };
 use evermark_store::error::Error as StoreError;
+use evermark_store::layout::Layout;
+use evermark_store::lock::RootLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -84,6 +86,21 @@ impl Session {
                 return Err(held(error));
             }
             clock::pause(LOOK_AGAIN);
+        }
+    }
+
+    /// Finds the daemon that has the root open, and nothing else: no lock is taken and no root opened.
+    ///
+    /// Errors: [`Exit::Held`] when none answers.
+    pub(crate) fn daemon_of(config: &Config) -> anyhow::Result<Self> {
+        let root = &config.root.path;
+        let layout = Layout::open(root)
+            .map_err(|_| Failure::new(Exit::NotFound, format!("there is no root at {}", root.display())))?;
+        let address = RootLock::last_holder(&layout).and_then(|holder| holder.address);
+        let client = address.map(|address| Client::new(&address, config.api.token.as_deref()));
+        match client.filter(Client::is_there) {
+            Some(client) => Ok(Self::There(client)),
+            None => Err(Failure::new(Exit::Held, format!("no daemon answers for {}", root.display())).into()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Puts the concrete parts together: which index, which embedder, which world.
 
-use crate::config::{Config, Embedding, Environment};
+use crate::config::{Config, Embedding, Endpoint, Environment};
 use crate::world::{CRASH_AT, FAULT_AT, world};
 use evermark_core::embed::HashEmbedder;
 use evermark_core::world::World;
@@ -21,7 +21,7 @@ use exact as index;
 #[cfg(feature = "lance")]
 use lance as index;
 
-pub(crate) use index::complete_environment;
+pub(crate) use index::{complete_environment, look_at};
 
 /// Returns the world that this process lives in.
 pub(crate) fn world_of(env: &Environment) -> anyhow::Result<Arc<dyn World>> {
@@ -49,15 +49,18 @@ fn embeddings(embedding: &Embedding) -> Embeddings {
     match embedding {
         Embedding::None => Embeddings::None,
         Embedding::Hash { dim } => Embeddings::Own(Arc::new(HashEmbedder::new(*dim))),
-        Embedding::OpenAi(endpoint) => {
-            let mut settings = openai::Settings::new(&endpoint.base_url, &endpoint.model, endpoint.dim);
-            settings.api_key = endpoint.api_key.clone();
-            settings.send_dimensions = endpoint.dimensions;
-            settings.batch_size = endpoint.batch_size;
-            settings.timeout = endpoint.timeout;
-            settings.max_retries = endpoint.max_retries;
-            settings.max_concurrent = endpoint.max_concurrent;
-            Embeddings::Provider(Provider::OpenAi(Box::new(settings)))
-        }
+        Embedding::OpenAi(endpoint) => Embeddings::Provider(Provider::OpenAi(Box::new(openai(endpoint)))),
     }
+}
+
+/// Returns the provider's settings for an endpoint.
+pub(crate) fn openai(endpoint: &Endpoint) -> openai::Settings {
+    let mut settings = openai::Settings::new(&endpoint.base_url, &endpoint.model, endpoint.dim);
+    settings.api_key = endpoint.api_key.clone();
+    settings.send_dimensions = endpoint.dimensions;
+    settings.batch_size = endpoint.batch_size;
+    settings.timeout = endpoint.timeout;
+    settings.max_retries = endpoint.max_retries;
+    settings.max_concurrent = endpoint.max_concurrent;
+    settings
 }

@@ -19,7 +19,7 @@ fn run(wrapper: &[&str], job: &str, dir: &Path) -> Output {
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new("timeout");
     command.arg("60").args(wrapper).arg(program).args(["--exact", "process::child", "--nocapture"]);
-    for variable in evermark_lance::environment(1, dir) {
+    for variable in evermark_lance::environment(1, 1024, dir) {
         command.env(variable.name, variable.value);
     }
     command.env(JOB, job).env(DIR, dir).output().expect("a child process")

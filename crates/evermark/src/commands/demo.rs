@@ -34,7 +34,7 @@ pub(crate) fn run(
     let home = Home::new(root, args.keep)?;
     let root = Root { path: home.path.clone(), source: Source::Flag("--root") };
     let config = Config::load(root, env, &Flags::default())?.without_provider();
-    logging::start(&config, Voice::Demo, verbose);
+    logging::start(&config, Voice::Demo, verbose)?;
     let session = Session::open(&config, env, Missing::Create)?;
     session.start()?;
     let mut demo = Demo { root: &home.path, session: &session, out, steps: Vec::new(), started: clock::now() };

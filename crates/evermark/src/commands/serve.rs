@@ -4,8 +4,9 @@ use crate::cli::ServeArgs;
 use crate::clock;
 use crate::config::{Config, Environment, Flags, Root};
 use crate::exit::{Exit, Failure};
-use crate::limits;
+use crate::limits::{self, Shares};
 use crate::logging::{self, Voice};
+use crate::notify::Manager;
 use crate::output::{Out, note};
 use crate::session::held;
 use crate::signals::Ending;
@@ -35,13 +36,16 @@ pub(crate) fn run(args: &ServeArgs, root: Root, env: &Environment, verbose: u8, 
         ));
     }
     let config = Config::load(root, env, &flags)?;
-    logging::start(&config, Voice::Daemon, verbose);
+    logging::start(&config, Voice::Daemon, verbose)?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let descriptors = limits::raise_descriptors();
+    let shares = Shares::of(descriptors.now.unwrap_or(u64::MAX));
     tracing::info!(
         soft_before = descriptors.before,
         soft = descriptors.now,
         hard = descriptors.hard,
+        connections_max = shares.connections,
+        requests_max = shares.requests,
         "limit of open files raised"
     );
     let address = config.listen_address()?;
@@ -51,7 +55,8 @@ pub(crate) fn run(args: &ServeArgs, root: Root, env: &Environment, verbose: u8, 
     if is_new {
         tracing::info!(root = %engine.root().display(), "new root");
     }
-    let served = serve(&engine, world, &config, address, started, out);
+    let manager = Manager::of(env);
+    let served = serve(&engine, world, &config, Spot { address, shares, manager, started }, out);
     let closed = engine.close().context("cannot close the root properly; nothing that was acknowledged is lost");
     served?;
     closed?;
@@ -59,14 +64,16 @@ pub(crate) fn run(args: &ServeArgs, root: Root, env: &Environment, verbose: u8, 
     Ok(Exit::Ok)
 }
 
-fn serve(
-    engine: &Engine,
-    world: Arc<dyn World>,
-    config: &Config,
+/// Where and how the daemon stands in this process.
+struct Spot {
     address: SocketAddr,
+    shares: Shares,
+    manager: Option<Manager>,
     started: Instant,
-    out: &mut Out,
-) -> anyhow::Result<()> {
+}
+
+fn serve(engine: &Engine, world: Arc<dyn World>, config: &Config, spot: Spot, out: &mut Out) -> anyhow::Result<()> {
+    let Spot { address, shares, manager, started } = spot;
     let listener = bind(address)?;
     let bound = listener.local_addr().context("cannot tell the address that was bound")?;
     let url = reachable(bound);
@@ -76,6 +83,9 @@ fn serve(
         hosts: config.api.hosts.clone(),
         origins: config.api.origins.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        connections_max: shares.connections,
+        reads_max: shares.requests,
+        writes_max: shares.requests,
         ..Options::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -90,10 +100,19 @@ fn serve(
         engine.start()?;
         engine.set_address(&url)?;
         say_ready(engine, &url, started, out);
+        let manager = manager.map(Arc::new);
+        if let Some(manager) = manager.clone() {
+            manager.ready(&url);
+            let here = reachable_address(bound);
+            tokio::spawn(async move { manager.keep_alive(here).await });
+        }
         let (stop, stopped) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             let (signal, _) = ending.next().await;
             tracing::info!(signal, "finishing what runs; once more to end at once");
+            if let Some(manager) = &manager {
+                manager.stopping();
+            }
             stop.send(()).ok();
             let (signal, code) = ending.next().await;
             tracing::warn!(signal, "ending at once; the next start finishes what was cut short");
@@ -122,12 +141,16 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Returns where a client on this machine finds what listens on `bound`.
 fn reachable(bound: SocketAddr) -> String {
+    format!("http://{}", reachable_address(bound))
+}
+
+fn reachable_address(bound: SocketAddr) -> SocketAddr {
     let ip = match bound.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, bound.port()))
+    SocketAddr::new(ip, bound.port())
 }
 
 fn say_ready(engine: &Engine, url: &str, started: Instant, out: &mut Out) {

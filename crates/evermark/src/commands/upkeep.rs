@@ -1,7 +1,9 @@
 //! `evermark status`, `sync`, `verify` and `index rebuild`.
 
-use crate::cli::SyncArgs;
+use crate::cli::{Cli, SyncArgs};
+use crate::config::{Config, Environment, Flags, Root};
 use crate::exit::Exit;
+use crate::logging::{self, Voice};
 use crate::output::{Out, Progress};
 use crate::session::Session;
 use crate::view;
@@ -17,6 +19,13 @@ pub(crate) fn status(session: &Session, out: &mut Out) -> anyhow::Result<Exit> {
         view::status(&data, session.daemon(), out);
     }
     Ok(if data.verdict == VerdictName::Failing { Exit::Differs } else { Exit::Ok })
+}
+
+/// Asks the daemon that has the root open, and opens nothing itself. Ends with [`Exit::Held`] when none answers.
+pub(crate) fn daemon_status(cli: &Cli, env: &Environment, out: &mut Out) -> anyhow::Result<Exit> {
+    let config = Config::load(Root::choose(cli.root.as_deref(), env)?, env, &Flags::default())?;
+    logging::start(&config, Voice::Command, cli.verbose)?;
+    status(&Session::daemon_of(&config)?, out)
 }
 
 pub(crate) fn sync(args: &SyncArgs, session: &Session, out: &mut Out) -> anyhow::Result<Exit> {

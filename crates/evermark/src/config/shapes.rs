@@ -63,6 +63,11 @@ pub(crate) fn text(max_chars: usize) -> Shape<Option<String>> {
     })
 }
 
+/// The path of a file, from the top: a daemon has no place that a relative one could start from.
+pub(crate) fn file() -> Shape<Option<String>> {
+    one_line("a path that begins with /".to_owned(), |text| text.starts_with('/') && !text.ends_with('/'))
+}
+
 /// One of a few words.
 pub(crate) fn choice(words: &'static [&'static str]) -> Shape<Option<String>> {
     one_line(format!("one of {}", words.join(", ")), |text| words.contains(&text))

@@ -1,6 +1,7 @@
 //! The index on disk, by Lance.
 
 use crate::config::Environment;
+use crate::limits::attainable_descriptors;
 use evermark_core::index::{Index, IndexError};
 use evermark_core::world::World;
 use evermark_engine::engine::OpenIndex;
@@ -27,7 +28,7 @@ pub(crate) fn complete_environment(env: &Environment) {
     }
     let cpus = std::thread::available_parallelism().map_or(2, usize::from);
     // Its scratch directory would have to exist before the root's lock is taken, and nothing we ask for writes there.
-    let missing = evermark_lance::environment(cpus, Path::new(""))
+    let missing = evermark_lance::environment(cpus, attainable_descriptors(), Path::new(""))
         .into_iter()
         .filter(|variable| variable.name != "TMPDIR")
         .map(|variable| (variable.name, variable.value))
@@ -42,6 +43,11 @@ pub(crate) fn complete_environment(env: &Environment) {
     let Ok(program) = std::env::current_exe() else { return };
     let error = Command::new(program).arg0(name).args(args).envs(missing).env(COMPLETE, "set").exec();
     crate::output::note(format_args!("note: Lance goes by its own limits: cannot start anew with ours: {error}"));
+}
+
+/// Says what a generation's folder holds, or why it cannot be used. Only reads.
+pub(crate) fn look_at(dir: &Path) -> anyhow::Result<String> {
+    Ok(evermark_lance::look_at(dir)?)
 }
 
 pub(crate) fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {

@@ -13,8 +13,10 @@ mod bench;
 mod config;
 mod crash;
 mod daemon;
+mod doctor;
 mod kit;
 #[cfg(feature = "lance")]
 mod lancedb;
 mod life;
+mod service;
 mod usage;

@@ -1,0 +1,71 @@
+//! The embedding provider: asked for one vector, as indexing would ask.
+
+use super::Findings;
+use crate::config::{Config, Embedding};
+use crate::wiring;
+use evermark_core::embed::{Embedder, Purpose};
+use evermark_core::world::World;
+use evermark_models::openai::{OpenAiEmbedder, class};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A model that is loaded first may take this long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) fn examine(config: &Config, world: &Arc<dyn World>, offline: bool, found: &mut Findings) {
+    let endpoint = match &config.embedding {
+        Embedding::None => {
+            return found.ok("provider", "none", "no embedding provider: memories are found by their words");
+        }
+        Embedding::Hash { dim } => {
+            return found.warn(
+                "provider",
+                "for_tests",
+                format!("vectors are a hash of the words, {dim} wide: repeatable, without meaning"),
+                "set `embedding.provider` to `openai` or `none` in evermark.toml",
+            );
+        }
+        Embedding::OpenAi(endpoint) => endpoint,
+    };
+    let named = format!("`{}` at {}", endpoint.model, host(&endpoint.base_url));
+    if offline {
+        return found.ok("provider", "skipped", format!("{named} was not asked (--offline)"));
+    }
+    let mut settings = wiring::openai(endpoint);
+    settings.max_retries = 0;
+    settings.timeout = settings.timeout.min(PATIENCE);
+    let asked = OpenAiEmbedder::new(settings, Arc::clone(world))
+        .and_then(|embedder| embedder.embed(&["evermark doctor".to_owned()], Purpose::Passage, PATIENCE));
+    match asked {
+        Ok(_) => {
+            found.ok("provider", "answers", format!("{named} answers with vectors of {} components", endpoint.dim))
+        }
+        Err(error) => {
+            let says = format!("{named}: {error}");
+            match error.class {
+                class::WRONG_DIMENSION => {
+                    found.fail("provider", "wrong_dimension", says, "set `embedding.dim` to the model's width");
+                }
+                class::UNAUTHORIZED => found.fail("provider", "unauthorized", says, "set `embedding.api_key`"),
+                class::NOT_FOUND => {
+                    found.fail("provider", "not_found", says, "mend `embedding.base_url` or `embedding.model`");
+                }
+                class::SETTINGS => found.fail("provider", "settings", says, "mend `[embedding]` in evermark.toml"),
+                // Memories are still stored and found by their words; vectors follow when it is back.
+                _ => found.warn(
+                    "provider",
+                    "unreachable",
+                    says,
+                    format!("`curl {}/models`; until it answers, searches go by words", endpoint.base_url),
+                ),
+            }
+        }
+    }
+}
+
+/// Returns the part of an address that cannot hold a secret.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    authority.rsplit('@').next().unwrap_or(authority)
+}
