@@ -76,10 +76,10 @@ impl Error {
 
 /// Returns what an operating system's error means to us. What may pass by itself is never called permanent.
 pub fn io_kind(error: &io::Error) -> ErrorKind {
-    match error.kind() {
-        io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => ErrorKind::NoSpace,
-        _ => ErrorKind::Unavailable,
+    match (ErrorKind::of_io(error), error.kind()) {
+        (Some(kind), _) => kind,
+        (None, io::ErrorKind::NotFound) => ErrorKind::NotFound,
+        (None, _) => ErrorKind::Unavailable,
     }
 }
 

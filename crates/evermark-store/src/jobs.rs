@@ -146,6 +146,8 @@ pub struct JobStats {
     pub oldest: Option<Duration>,
     /// How long the oldest failure has lasted.
     pub failing_for: Option<Duration>,
+    /// How long ago the first lease ended that nobody has noticed yet.
+    pub overdue: Option<Duration>,
     /// Failing jobs by class of error, most frequent first.
     pub by_class: Vec<(String, u64)>,
 }
@@ -177,6 +179,15 @@ impl Ledger {
 
     /// Takes up to `limit` jobs that are due, the urgent first. A lease that has ended makes its job due again.
     pub fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claim>> {
+        self.claim_of(limit, lease, None)
+    }
+
+    /// As [`Self::claim`], of one reason only.
+    pub fn claim_only(&self, reason: Reason, limit: usize, lease: Duration) -> Result<Vec<Claim>> {
+        self.claim_of(limit, lease, Some(reason))
+    }
+
+    fn claim_of(&self, limit: usize, lease: Duration, only: Option<Reason>) -> Result<Vec<Claim>> {
         self.reach(CLAIM, "claim jobs")?;
         let now_us = self.world().now_us();
         let far_us = after(now_us, AHEAD_MAX);
@@ -202,10 +213,11 @@ impl Ledger {
             let mut statement = transaction.prepare_cached(
                 "UPDATE jobs SET lease_token = ?1, lease_until_us = ?2, attempts = attempts + 1
                  WHERE path IN (SELECT path FROM jobs WHERE lease_token IS NULL AND parked = 0 AND next_at_us <= ?3
+                                    AND (?5 IS NULL OR reason = ?5)
                                 ORDER BY priority, next_at_us LIMIT ?4)
                  RETURNING path, reason, attempts, fingerprint, priority, next_at_us",
             )?;
-            let mut rows = statement.query(params![token, until_us, now_us, limit])?;
+            let mut rows = statement.query(params![token, until_us, now_us, limit, only.map(Reason::name)])?;
             let mut claims = Vec::new();
             while let Some(row) = rows.next()? {
                 let claim = Claim {
@@ -316,7 +328,8 @@ impl Ledger {
                             count(*) FILTER (WHERE parked = 0 AND error_class IS NOT NULL),
                             count(*) FILTER (WHERE parked = 1),
                             min(enqueued_at_us) FILTER (WHERE parked = 0),
-                            min(first_failed_at_us) FILTER (WHERE parked = 0)
+                            min(first_failed_at_us) FILTER (WHERE parked = 0),
+                            min(lease_until_us) FILTER (WHERE lease_until_us <= ?1)
                      FROM jobs",
                 )?
                 .query_row([now_us], |row| {
@@ -330,6 +343,7 @@ impl Ledger {
                         parked: n(4)?,
                         oldest: age(5)?,
                         failing_for: age(6)?,
+                        overdue: age(7)?,
                         by_class: Vec::new(),
                     })
                 })?;

@@ -5,7 +5,7 @@
 //! <root>/.evermark/                                        ours, survives the loss of the index
 //!     lock  identity.json  embeddings/
 //! <root>/.index/evermark/                                  derived: may be deleted at any time
-//!     CURRENT  gen-000001/  ledger.db
+//!     CURRENT  gen-000001/  ledger.db  ballast
 //! ```
 //! Nothing of EverOS's own is written: not `.index/sqlite`, `.index/lancedb`, `.lock`, `everos.toml` or `ome.toml`.
 
@@ -111,6 +111,11 @@ impl Layout {
 
     pub fn ledger_file(&self) -> PathBuf {
         self.index_dir().join("ledger.db")
+    }
+
+    /// Returns the file that is kept in reserve, to be given up when the disk is full.
+    pub fn ballast_file(&self) -> PathBuf {
+        self.index_dir().join("ballast")
     }
 
     pub fn current_file(&self) -> PathBuf {

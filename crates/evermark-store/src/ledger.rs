@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub mod catalog;
 mod rows;
+pub mod size;
 
 /// Passed before the ledger is opened.
 pub const OPEN: &str = "ledger.open";
@@ -97,7 +98,13 @@ impl Ledger {
                 return Err(Error::LedgerDamaged { path: path.to_owned(), detail });
             }
         };
-        connection.execute(crate::jobs::END_ALL_LEASES, []).map_err(on("end old leases"))?;
+        if let Err(error) = connection.execute(crate::jobs::END_ALL_LEASES, []).map_err(on("end old leases")) {
+            // A full or read-only disk must not keep anybody from searching, and pruning: leases end by themselves.
+            if !error.kind().is_transient() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "leases of the process before stay until they end");
+        }
         connection.set_prepared_statement_cache_capacity(64);
         let metadata = std::fs::metadata(path).at("look at", path)?;
         let ledger =
@@ -133,26 +140,6 @@ impl Ledger {
         check(&self.lock(), &self.path)
     }
 
-    /// Returns the bytes on disk, with the write-ahead log.
-    pub fn size_bytes(&self) -> u64 {
-        let files = [self.path.clone(), beside(&self.path, "-wal"), beside(&self.path, "-shm")];
-        files.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
-    }
-
-    /// Gives freed pages back and empties the write-ahead log.
-    pub fn tidy(&self) -> Result<()> {
-        let connection = self.lock();
-        let tidy = || -> rusqlite::Result<()> {
-            for pragma in ["PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA optimize"] {
-                let mut statement = connection.prepare(pragma)?;
-                let mut rows = statement.query([])?;
-                while rows.next()?.is_some() {}
-            }
-            Ok(())
-        };
-        tidy().map_err(self.on("tidy up"))
-    }
-
     /// Returns what this ledger speaks of, or `None` in a new one.
     pub fn binding(&self) -> Result<Option<Binding>> {
         let connection = self.lock();
@@ -174,6 +161,26 @@ impl Ledger {
             for (key, value) in [("root_id", &binding.root_id), ("generation", &binding.generation)] {
                 transaction.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;
             }
+            Ok(())
+        })
+    }
+
+    /// Returns a note that was left here, if there is one.
+    pub fn note(&self, key: &str) -> Result<Option<String>> {
+        self.lock()
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+            .optional()
+            .map_err(self.on("read a note"))
+    }
+
+    /// Leaves a note, or takes it away. It goes with everything else in [`Self::clear`].
+    pub fn set_note(&self, key: &str, value: Option<&str>) -> Result<()> {
+        self.transaction("leave a note", |transaction| {
+            match value {
+                Some(value) => transaction
+                    .execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?,
+                None => transaction.execute("DELETE FROM meta WHERE key = ?1", [key])?,
+            };
             Ok(())
         })
     }

@@ -11,5 +11,6 @@ pub mod jobs;
 pub mod layout;
 pub mod ledger;
 pub mod lock;
+pub mod space;
 pub mod vault;
 pub mod watch;

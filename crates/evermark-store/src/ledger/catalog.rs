@@ -263,6 +263,30 @@ impl Ledger {
         })
     }
 
+    /// Notes that the index does not hold these entries as recorded: whoever indexes their files writes them again.
+    pub fn doubt(&self, entries: &[(String, Kind, String)]) -> Result<()> {
+        self.transaction("doubt entries", |transaction| {
+            let mut statement = transaction.prepare_cached(
+                "UPDATE entries SET digest = zeroblob(32) WHERE kind = ?2 AND id = ?3
+                     AND file_id = (SELECT file_id FROM files WHERE path = ?1)",
+            )?;
+            for (path, kind, id) in entries {
+                statement.execute(params![path, kind.name(), id])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Counts memories; one that stands in two files counts once.
+    pub fn distinct_entries(&self) -> Result<u64> {
+        self.snapshot("count memories", |transaction| {
+            transaction
+                .prepare_cached("SELECT count(*) FROM (SELECT DISTINCT id, owner_id, kind FROM entries)")?
+                .query_row([], |row| row.get::<_, i64>(0))
+                .map(i64::unsigned_abs)
+        })
+    }
+
     /// Returns the files that hold a memory: none, one, or several where people copied it.
     pub fn locate(&self, key: &MemoryKey) -> Result<Vec<String>> {
         let Owner { scope, track, id: owner } = &key.owner;
