@@ -2,7 +2,7 @@
 //!
 //! Lance has no variant for a full disk or for missing descriptors. They arrive as `io::Error` somewhere in the chain of
 //! causes, as `io::ErrorKind` without the number (tokio's files), or as text only (its local writer). So: walk the chain,
-//! look at numbers, then kinds, then Lance's own variants, and read text last.
+//! ask [`ErrorKind::of_io`] about each, then Lance's own variants, and read text last.
 
 use evermark_core::error::ErrorKind;
 use evermark_core::index::IndexError;
@@ -119,29 +119,10 @@ fn walk(error: &(dyn StdError + 'static), seen: &mut usize, visit: &mut dyn FnMu
 
 fn of_io(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
     let error = error.downcast_ref::<io::Error>()?;
-    // Linux and macOS agree on all of these but EDQUOT (122 and 69).
-    match error.raw_os_error() {
-        Some(28 | 122 | 27) => return Some(ErrorKind::NoSpace),
-        Some(69) if cfg!(target_os = "macos") => return Some(ErrorKind::NoSpace),
-        // EMFILE, ENFILE, EIO, EAGAIN, ENOMEM, EROFS, ESTALE, EACCES, EPERM, EBUSY
-        Some(24 | 23 | 5 | 11 | 12 | 30 | 116 | 13 | 1 | 16) => return Some(ErrorKind::Unavailable),
-        _ => {}
-    }
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            Some(ErrorKind::NoSpace)
-        }
-        io::ErrorKind::TimedOut
-        | io::ErrorKind::WouldBlock
-        | io::ErrorKind::ResourceBusy
-        | io::ErrorKind::OutOfMemory
-        | io::ErrorKind::PermissionDenied
-        | io::ErrorKind::ReadOnlyFilesystem
-        | io::ErrorKind::StaleNetworkFileHandle
-        | io::ErrorKind::Interrupted => Some(ErrorKind::Unavailable),
+    ErrorKind::of_io(error).or_else(|| match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Some(ErrorKind::Corrupt),
         _ => None,
-    }
+    })
 }
 
 fn of_lance(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
@@ -176,19 +157,7 @@ fn error_text(error: &(dyn StdError + 'static)) -> String {
 }
 
 fn of_text(text: &str) -> Option<ErrorKind> {
-    const NO_SPACE: [&str; 6] =
-        ["os error 28", "os error 122", "os error 27", "no space left", "quota exceeded", "file too large"];
-    const UNAVAILABLE: [&str; 6] =
-        ["os error 24", "os error 23", "os error 5)", "too many open files", "os error 30", "read-only file system"];
     const CORRUPT: [&str; 4] = ["failed to fill whole buffer", "unexpected end of file", "corrupt", "os error 2)"];
-    let has = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
-    if has(&NO_SPACE) {
-        Some(ErrorKind::NoSpace)
-    } else if has(&UNAVAILABLE) {
-        Some(ErrorKind::Unavailable)
-    } else if has(&CORRUPT) {
-        Some(ErrorKind::Corrupt)
-    } else {
-        None
-    }
+    ErrorKind::of_text(text)
+        .or_else(|| CORRUPT.iter().any(|needle| text.contains(needle)).then_some(ErrorKind::Corrupt))
 }

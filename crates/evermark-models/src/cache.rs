@@ -68,10 +68,7 @@ impl CacheError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Write { source, .. } | Self::Collect { source, .. } | Self::Remove { source, .. } => {
-                match source.kind() {
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
-                    _ => ErrorKind::Unavailable,
-                }
+                ErrorKind::of_io(source).unwrap_or(ErrorKind::Unavailable)
             }
             Self::WrongDimension { .. } => ErrorKind::Invalid,
         }

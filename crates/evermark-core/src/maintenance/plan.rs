@@ -154,6 +154,8 @@ pub struct Observation {
     pub over_bound_rounds: u32,
     pub descriptors_used: u64,
     pub descriptors_max: Option<u64>,
+    /// Steps that failed when they were taken last: what they were for is still to be done.
+    pub failed: Vec<Step>,
     /// Steps that must not be taken now, and why: they hang, or failed a moment ago.
     pub waiting: Vec<(Step, String)>,
 }
@@ -197,6 +199,9 @@ pub fn plan(seen: &Observation, policy: &Policy) -> Plan {
     for step in Step::ALL {
         let verdict = match step {
             Step::Release => release(seen, level),
+            Step::Janitor | Step::Reclaim | Step::Measure if seen.failed.contains(&step) => {
+                Verdict::Do("it failed the last time".to_owned())
+            }
             Step::Janitor => janitor(seen, level),
             Step::Reclaim => reclaim(seen, level),
             Step::Compact => compact(seen, policy, level),
@@ -298,7 +303,9 @@ fn ledger(seen: &Observation, policy: &Policy, level: Level) -> Verdict {
 fn repair(seen: &Observation, level: Level) -> Verdict {
     match (seen.has_losses, level) {
         (false, _) => Verdict::NotDue,
-        (true, Level::Out) => Verdict::Hold("rows were lost by damage; there is no space to write them again".to_owned()),
+        (true, Level::Out) => {
+            Verdict::Hold("rows were lost by damage; there is no space to write them again".to_owned())
+        }
         (true, _) => Verdict::Do("rows were lost by damage: what is missing is written again".to_owned()),
     }
 }
@@ -323,9 +330,8 @@ const NEW_GENERATION_SLACK: u64 = 64 << 20;
 const NEW_GENERATION_SLACK_MIN: u64 = 4 << 20;
 
 fn rebuild(seen: &Observation, policy: &Policy, level: Level, how: &mut Option<Rebuild>) -> Verdict {
-    let cause = seen.cause.or_else(|| {
-        (seen.over_bound_rounds >= policy.over_bound_rounds_max).then_some(Cause::OverBound)
-    });
+    let cause =
+        seen.cause.or_else(|| (seen.over_bound_rounds >= policy.over_bound_rounds_max).then_some(Cause::OverBound));
     let Some(cause) = cause else { return Verdict::NotDue };
     let why = match cause {
         Cause::Damaged => "the index cannot be read".to_owned(),
@@ -336,9 +342,9 @@ fn rebuild(seen: &Observation, policy: &Policy, level: Level, how: &mut Option<R
     let rows = index.live_bytes.saturating_sub(index.dead_bytes);
     let wanted = rows.saturating_add(NEW_GENERATION_SLACK.min(rows.saturating_add(NEW_GENERATION_SLACK_MIN)));
     let fits = policy.budget.admit(seen.live_bytes, seen.total_bytes, wanted) == Admission::Fits;
-    let has_room = seen.volume.is_none_or(|volume| {
-        volume.free_bytes >= wanted.saturating_add(policy.watermarks.low.bytes_of(&volume))
-    });
+    let has_room = seen
+        .volume
+        .is_none_or(|volume| volume.free_bytes >= wanted.saturating_add(policy.watermarks.low.bytes_of(&volume)));
     if level == Level::Ample && fits && has_room {
         *how = Some(Rebuild::Beside);
         return Verdict::Do(format!("{why}: a new generation is made beside it"));

@@ -66,6 +66,8 @@ fn each_thing_seen_asks_for_its_step() {
     let orphans = Some(Weight { orphan_bytes: 1, ..Weight::default() });
     check(Observation { index: orphans, ..at_rest() }, &[Reclaim, Measure]);
     check(Observation { index: None, ..at_rest() }, &[Reclaim, Measure]);
+    check(Observation { failed: vec![Reclaim], ..at_rest() }, &[Reclaim, Measure]);
+    check(Observation { failed: vec![Compact], ..at_rest() }, &[]);
 }
 
 #[test]
@@ -101,11 +103,10 @@ fn below_the_second_mark_only_what_frees_is_done() {
 fn a_refused_write_releases_the_ballast_and_it_is_not_made_again_in_the_same_round() {
     let refused = Observation { space_was_refused: true, ..at_rest() };
     assert_eq!(steps(&refused), [Step::Release, Step::Janitor, Step::Reclaim, Step::Measure]);
-    assert_eq!(steps(&Observation { ballast_bytes: 0, space_was_refused: true, ..at_rest() }), [
-        Step::Janitor,
-        Step::Reclaim,
-        Step::Measure
-    ]);
+    assert_eq!(
+        steps(&Observation { ballast_bytes: 0, space_was_refused: true, ..at_rest() }),
+        [Step::Janitor, Step::Reclaim, Step::Measure]
+    );
 }
 
 #[test]
