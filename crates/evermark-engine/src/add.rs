@@ -19,6 +19,21 @@ pub struct AddRequest {
     pub wait_indexed: Option<Duration>,
 }
 
+/// What the smallest file takes on most disks, its folder and its name.
+pub(crate) const FILE_BYTES: u64 = 8 << 10;
+
+impl AddRequest {
+    /// Returns about how many bytes of disk it will take to store this.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        let text = |message: &NewMessage| {
+            let items = message.items.iter().map(|item| item.raw.to_string().len()).sum::<usize>();
+            items + message.tool_calls.as_ref().map_or(0, |calls| calls.to_string().len())
+        };
+        // Once as it came, and once as what is made of it.
+        FILE_BYTES + 2 * self.messages.iter().map(text).sum::<usize>() as u64
+    }
+}
+
 /// A message as sent.
 #[derive(Clone, Debug)]
 pub struct NewMessage {

@@ -1,10 +1,11 @@
 //! The handle: opens a root, runs its loops, closes it.
 //!
 //! All verbs block; nothing here knows an async runtime. Background work is made of ticks (`indexer`, `reconcile`,
-//! `remember`, `upkeep`), each also callable by hand, so that tests and short-lived commands run the same code as the
+//! `remember`, `beat`), each also callable by hand, so that tests and short-lived commands run the same code as the
 //! daemon without waiting for anything.
 
 use crate::add::{AddRequest, FlushRequest, Receipt};
+use crate::beat::Upkeep;
 use crate::embedding::{Embedding, Embeddings};
 use crate::error::Error;
 use crate::get::{GetAnswer, GetRequest};
@@ -12,12 +13,16 @@ use crate::health::Ailments;
 use crate::inbox::Inbox;
 use crate::indexer::Unflushed;
 use crate::live::Live;
+use crate::maintenance::{CompactReport, PruneReport};
+use crate::probe::Probe;
+use crate::reconcile::Swept;
 use crate::search::{SearchAnswer, SearchRequest};
 use crate::settings::Settings;
-use crate::status::{ProgressMark, RebuildReport, Status, SyncReport, VerifyReport};
+use crate::status::{Books, ProgressMark, RebuildReport, Status, SyncReport, VerifyReport};
 use crate::tasks::Tasks;
 use evermark_core::embed::ModelId;
-use evermark_core::index::{Index, IndexError};
+use evermark_core::index::{Index, IndexError, Inspection};
+use evermark_core::maintenance::plan::Plan;
 use evermark_core::memory::Digest32;
 use evermark_core::world::World;
 use evermark_store::layout::{Identity, Layout};
@@ -27,7 +32,7 @@ use evermark_store::vault::Vault;
 use evermark_store::watch::Watch;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -82,8 +87,10 @@ pub(crate) struct Inner {
     pub(crate) strays_possible: AtomicBool,
     /// The live generation is damaged.
     pub(crate) rebuild_wanted: AtomicBool,
-    /// Commits when upkeep was last done.
-    pub(crate) upkept_at: AtomicU64,
+    pub(crate) upkeep: Upkeep,
+    /// What the last look at the files came to, for whoever must not wait for the next one.
+    pub(crate) swept: Mutex<Swept>,
+    pub(crate) books: Arc<Probe<Books>>,
     /// When unused embeddings were last looked for, on the monotonic clock.
     pub(crate) collected_at: Mutex<Option<Duration>>,
 }
@@ -111,13 +118,39 @@ impl Engine {
     /// Makes work that waits after a failure due at once: a provider, or space, is back.
     pub fn hasten(&self) -> Result<(), Error> {
         self.inner.ledger().hasten(None)?;
+        self.inner.upkeep.gate.space_was_freed();
+        self.inner.upkeep.steps.hasten();
         self.inner.tasks.indexer.ring();
+        self.inner.tasks.beat.ring();
         Ok(())
     }
 
-    /// Does the index's housekeeping now, if any is due.
+    /// Makes a round of upkeep now. What fails in it is shown by the status and fails nothing else.
     pub fn upkeep(&self) -> Result<(), Error> {
-        self.inner.upkeep_tick().map(|_| ())
+        self.inner.beat_now()
+    }
+
+    /// Returns what a round of upkeep would do now, and why. Changes nothing.
+    pub fn plan(&self) -> Plan {
+        self.inner.plan_beat()
+    }
+
+    /// Removes what no version in use needs, and what belongs to nothing. Works on a full disk, and while merging fails.
+    pub fn prune(&self, dry_run: bool, progress: &mut dyn FnMut(ProgressMark)) -> Result<PruneReport, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.prune(dry_run, progress)
+    }
+
+    /// Prunes, then merges small and half-dead pieces until none is due.
+    pub fn compact(&self, dry_run: bool, progress: &mut dyn FnMut(ProgressMark)) -> Result<CompactReport, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.compact(dry_run, progress)
+    }
+
+    /// Reads every piece of the index in full. Those that cannot be read are taken out, and their rows written again.
+    pub fn inspect(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<Inspection, Error> {
+        self.inner.open_for_verbs()?;
+        self.inner.inspect(progress)
     }
 
     /// Stops the loops, finishes what runs, and makes everything durable. Verbs called afterwards are refused.
@@ -144,15 +177,18 @@ impl Engine {
     }
 
     /// Stores messages, and extracts what is complete.
+    ///
+    /// Errors: [`Error::Full`] when there is no room for them on the disk; it says what to free.
     pub fn add(&self, request: AddRequest) -> Result<Receipt, Error> {
         self.inner.open_for_verbs()?;
-        self.inner.add(request)
+        let bytes = request.size_bytes();
+        self.inner.explaining_space(self.inner.add(request), bytes)
     }
 
     /// Extracts everything a session still holds.
     pub fn flush(&self, request: FlushRequest) -> Result<Receipt, Error> {
         self.inner.open_for_verbs()?;
-        self.inner.flush(request)
+        self.inner.explaining_space(self.inner.flush(request), crate::add::FILE_BYTES)
     }
 
     pub fn search(&self, request: SearchRequest) -> Result<SearchAnswer, Error> {

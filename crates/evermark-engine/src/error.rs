@@ -25,6 +25,12 @@ pub enum Error {
     /// A limit is reached or the daemon is closing; the same request may succeed later.
     #[error("{0}")]
     Busy(String),
+    /// The disk is full; the text says what to free.
+    #[error("{message}")]
+    Full { message: String, source: Box<Error> },
+    /// The index takes no writes for want of room; the text says why. What is stored stays stored.
+    #[error("{0}")]
+    Paused(String),
     /// The embedding provider failed.
     #[error(transparent)]
     Embed(#[from] EmbedError),
@@ -41,6 +47,7 @@ impl Error {
             Self::Invalid(_) | Self::Unsafe(_) | Self::Filter(_) | Self::NotConfigured { .. } => ErrorKind::Invalid,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Busy(_) => ErrorKind::Unavailable,
+            Self::Full { .. } | Self::Paused(_) => ErrorKind::NoSpace,
             Self::Embed(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Store(error) => error.kind(),

@@ -5,13 +5,16 @@
 //! ledger records what the file now holds and the job is done (`index.recorded`). A crash anywhere leaves a job that is
 //! due again; doing it twice changes nothing, and asks the provider for nothing.
 
+use crate::beat::millis;
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::health::with_causes;
 use crate::live::Live;
+use crate::pause::{LOOK, Passage};
 use crate::reading::Found;
 use crate::status::{FileProblem, ProgressMark};
 use crate::tasks::Tick;
+use evermark_core::error::ErrorKind;
 use evermark_core::id::{Kind, MemoryKey, Scope};
 use evermark_core::index::Indexable;
 use evermark_core::markdown::{self, FileKind, FileReading};
@@ -21,6 +24,7 @@ use evermark_core::text;
 use evermark_store::jobs::{Claim, Reason};
 use evermark_store::ledger::catalog::{Entry, FileRecord, MessageRef, State};
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a claimed job is ours before others may take it.
@@ -34,10 +38,15 @@ const EMBED_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Unflushed {
     done: Vec<Applied>,
+    /// Files whose rows are durable, and which the ledger has not been told of yet.
+    flushed: Vec<Applied>,
     rows: usize,
+    /// About how many bytes those rows take.
+    bytes: u64,
+    /// The last flush failed: nothing more is taken on before one succeeds.
+    pub(crate) is_refused: bool,
     /// When the index was last flushed, on the monotonic clock.
     flushed_at: Duration,
-    pub(crate) flushes: u64,
     pub(crate) rows_upserted: u64,
     pub(crate) rows_removed: u64,
     pub(crate) files_indexed: u64,
@@ -82,32 +91,61 @@ struct Read {
 
 impl Inner {
     /// Indexes files that wait. Flushes when enough has gathered, when it has waited long enough, or when nothing is left.
+    /// While the index takes no writes nothing is claimed.
     pub(crate) fn indexer_tick(&self) -> Result<Tick, Error> {
         self.heal()?;
         let mut unflushed = self.indexing.lock().expect(POISON);
-        let claims = self.ledger().claim(self.settings.files_per_tick, LEASE)?;
+        let ledger = self.ledger();
+        let files = self.settings.files_per_tick;
+        let claims = match self.passage(&mut unflushed)? {
+            Passage::Closed(wait) => return Ok(Tick::Idle(wait)),
+            Passage::Removals => {
+                let claims = ledger.claim_only(Reason::Gone, files, LEASE)?;
+                if claims.is_empty() && unflushed.is_empty() {
+                    return Ok(Tick::Idle(LOOK));
+                }
+                claims
+            }
+            Passage::Open => ledger.claim(files, LEASE)?,
+        };
         if claims.is_empty() {
             return self.rest(&mut unflushed);
         }
         self.reach("index.claimed")?;
-        self.noticing_damage(self.apply(claims, &mut unflushed))?;
-        if unflushed.rows >= self.settings.flush_rows_max {
-            self.flush_held(&mut unflushed)?;
+        let ours = claims.clone();
+        if let Err(error) = self.noticing_damage(self.apply(claims, &mut unflushed)) {
+            self.give_back(&ours, &unflushed);
+            if error.kind() == ErrorKind::NoSpace {
+                self.space_was_refused();
+                return Ok(Tick::Idle(LOOK));
+            }
+            return Err(error);
+        }
+        if unflushed.rows >= self.settings.flush_rows_max && !self.flush_or_pause(&mut unflushed)? {
+            return Ok(Tick::Idle(LOOK));
         }
         Ok(Tick::Worked)
+    }
+
+    /// Gives jobs back whose files were not got through. If that fails too, they come back when their leases end.
+    fn give_back(&self, claims: &[Claim], unflushed: &Unflushed) {
+        let done: HashSet<&str> = unflushed.done.iter().map(|applied| applied.claim.path.as_str()).collect();
+        let rest: Vec<Claim> = claims.iter().filter(|claim| !done.contains(claim.path.as_str())).cloned().collect();
+        if let Err(error) = self.ledger().release(&rest) {
+            tracing::warn!(%error, files = rest.len(), "jobs could not be given back; they are due again when their leases end");
+        }
     }
 
     /// What to do when no job is due: flush what is old enough, or say when to come back.
     fn rest(&self, unflushed: &mut Unflushed) -> Result<Tick, Error> {
         let now = self.world.monotonic();
-        if unflushed.done.is_empty() {
+        if unflushed.is_empty() {
             return Ok(Tick::Idle(self.ledger().next_due()?.unwrap_or(Duration::from_secs(3600))));
         }
         // A lone edit is made durable at once; under a stream of edits, no more often than the setting says.
         let due_at = unflushed.flushed_at + self.settings.flush_age_max;
-        if unflushed.flushed_at.is_zero() || now >= due_at {
-            self.flush_held(unflushed)?;
-            return Ok(Tick::Worked);
+        if unflushed.flushed_at.is_zero() || now >= due_at || !unflushed.flushed.is_empty() {
+            return Ok(if self.flush_or_pause(unflushed)? { Tick::Worked } else { Tick::Idle(LOOK) });
         }
         Ok(Tick::Idle(due_at - now))
     }
@@ -132,7 +170,14 @@ impl Unflushed {
     /// Forgets rows that cannot be made durable; their jobs come back when their leases end.
     pub(crate) fn abandon(&mut self) {
         self.done.clear();
+        self.flushed.clear();
         self.rows = 0;
+        self.bytes = 0;
+        self.is_refused = false;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.done.is_empty() && self.flushed.is_empty()
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -155,7 +200,14 @@ impl Inner {
                     let left = self.ledger().job_stats()?.due;
                     progress(ProgressMark { done: total.saturating_sub(left), total });
                 }
-                Tick::Idle(_) => return self.flush_now(),
+                Tick::Idle(_) => {
+                    // Under a cap that is reached, removals are written.
+                    let (paused, is_capped) = (self.paused(), self.upkeep.gate.is_capped());
+                    if paused.is_none() || is_capped {
+                        self.flush_now()?;
+                    }
+                    return paused.map_or(Ok(()), Err);
+                }
             }
         }
     }
@@ -196,6 +248,13 @@ impl Inner {
         }
         let Rows { rows, vectorless, retries } = self.rows_of(&read, &live);
         self.reach("index.embedded")?;
+        let bytes = rows.iter().map(weight).sum();
+        if bytes > 0 && !self.fits_cap(unflushed.bytes, bytes)? {
+            let claims: Vec<Claim> = read.into_iter().map(|file| file.claim).collect();
+            ledger.release(&claims)?;
+            return Ok(());
+        }
+        unflushed.bytes += bytes;
         for chunk in rows.chunks(self.settings.flush_rows_max.max(1)) {
             live.index.upsert(chunk)?;
         }
@@ -382,37 +441,54 @@ impl Inner {
         (rows, failure)
     }
 
-    /// Commits the index, then records in the ledger what the files hold.
+    /// Commits the index, then records in the ledger what the files hold. What fails is kept, and done by the next call.
     pub(crate) fn flush_held(&self, unflushed: &mut Unflushed) -> Result<(), Error> {
+        if unflushed.is_empty() {
+            return Ok(());
+        }
+        let flushed = self.flush_index(unflushed).and_then(|()| self.record_flushed(unflushed));
+        unflushed.is_refused = flushed.is_err();
+        self.note_flush(&flushed);
+        flushed
+    }
+
+    fn flush_index(&self, unflushed: &mut Unflushed) -> Result<(), Error> {
         if unflushed.done.is_empty() {
             return Ok(());
         }
         let live = self.live();
         self.noticing_damage(live.index.flush().map_err(Error::from))?;
         unflushed.flushed_at = self.world.monotonic();
-        unflushed.flushes += 1;
         unflushed.rows = 0;
-        self.reach("index.flushed")?;
+        unflushed.bytes = 0;
+        self.upkeep.commits.fetch_add(1, Ordering::AcqRel);
+        self.upkeep.committed_ms.store(millis(unflushed.flushed_at), Ordering::Release);
+        unflushed.flushed.append(&mut unflushed.done);
+        self.tasks.beat.ring();
+        self.reach("index.flushed")
+    }
+
+    /// Tells the ledger what the files hold whose rows are durable. Telling it twice changes nothing.
+    fn record_flushed(&self, unflushed: &mut Unflushed) -> Result<(), Error> {
         let ledger = self.ledger();
-        let done = std::mem::take(&mut unflushed.done);
         let (mut records, mut gone, mut complete, mut again) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for Applied { claim, record, retry } in done {
+        for Applied { claim, record, retry } in &unflushed.flushed {
             match record {
-                Some(record) => records.push(record),
+                Some(record) => records.push(record.clone()),
                 None => gone.push(claim.path.clone()),
             }
             match retry {
                 Some(retry) => again.push((claim, retry)),
-                None => complete.push(claim),
+                None => complete.push(claim.clone()),
             }
         }
         ledger.forget(&gone)?;
         ledger.record(&records)?;
         ledger.complete(&complete)?;
         for (claim, retry) in again {
-            ledger.fail(&claim, retry.class, &retry.message, retry.after)?;
+            ledger.fail(claim, retry.class, &retry.message, retry.after)?;
         }
-        self.tasks.upkeep.ring();
+        unflushed.flushed.clear();
         self.reach("index.recorded")
     }
 }
@@ -459,8 +535,21 @@ fn kind_name(kind: FileKind) -> &'static str {
 
 /// What the ledger remembers of a row: it differs whenever the row must be written again, so also when it got no vector.
 fn entry_digest(memory: &Memory, live: &Live, has_vectors: bool) -> Digest32 {
+    entry_digest_of(memory.digest(), live, has_vectors)
+}
+
+/// As [`entry_digest`], of a row whose memory has this digest.
+pub(crate) fn entry_digest_of(memory: Digest32, live: &Live, has_vectors: bool) -> Digest32 {
     let model = live.model.as_ref().map(|model| (model.name.as_str(), model.dimension));
-    Digest32::of(format!("{}{model:?}{has_vectors}", memory.digest().hex()).as_bytes())
+    Digest32::of(format!("{}{model:?}{has_vectors}", memory.hex()).as_bytes())
+}
+
+/// Returns about how many bytes a row takes, rather too many than too few.
+fn weight(row: &Indexable) -> u64 {
+    const ROW: usize = 512;
+    let text: usize = row.memory.body.search_text().len() + row.tokens.len();
+    let vector = row.vector.as_ref().map_or(0, |vector| vector.len() * 4);
+    (ROW + 2 * text + vector) as u64
 }
 
 /// Analyses many texts, on two threads when there are enough of them to be worth it.

@@ -2,6 +2,7 @@
 
 pub mod add;
 mod adopt;
+mod beat;
 pub mod embedding;
 pub mod engine;
 pub mod error;
@@ -10,17 +11,24 @@ mod health;
 mod inbox;
 mod indexer;
 mod live;
+pub mod maintenance;
 mod open;
+mod pause;
+mod probe;
+mod prune;
 mod queue;
 mod reading;
 mod rebuild;
 mod reconcile;
 mod remember;
+mod repair;
 pub mod search;
 pub mod settings;
+mod space;
 pub mod status;
+mod steps;
 mod tasks;
-mod upkeep;
+mod tidy;
 mod verify;
 
 pub use engine::Engine;

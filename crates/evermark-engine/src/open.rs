@@ -6,13 +6,15 @@ use crate::error::Error;
 use crate::live::Live;
 use crate::tasks::Tasks;
 use evermark_core::embed::ModelId;
+use evermark_core::error::ErrorKind;
 use evermark_core::world::World;
 use evermark_store::layout::Layout;
 use evermark_store::ledger::{Binding, Ledger, Opened};
 use evermark_store::lock::RootLock;
+use evermark_store::space::Ballast;
 use evermark_store::vault::{Vault, VaultSettings};
 use evermark_store::watch::{Watch, WatchSettings};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 impl Inner {
@@ -27,8 +29,16 @@ impl Inner {
         let vault = Vault::open(layout.root(), Arc::clone(&world), vault_settings)?;
         let embedder = Embedding::open(embeddings, &layout.embeddings_dir(), &world)?;
         let model = embedder.as_ref().map(Embedding::model);
-        let (ledger, live, strays_possible) =
-            open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id)?;
+        let open = || open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id);
+        let (ledger, live, strays_possible) = match open() {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                // What is in reserve is there for this: nothing can be reclaimed before it is open.
+                let released = Ballast::at(layout.ballast_file()).release()?;
+                tracing::warn!(%error, released, "the disk is full: the reserve is given up, and the index opened again");
+                open()?
+            }
+            opened => opened?,
+        };
         let tasks = Tasks::default();
         let watch = match settings.watch {
             true => {
@@ -60,11 +70,15 @@ impl Inner {
             closing: AtomicBool::new(false),
             strays_possible: AtomicBool::new(strays_possible),
             rebuild_wanted: AtomicBool::new(false),
-            upkept_at: AtomicU64::new(0),
+            upkeep: crate::beat::Upkeep::default(),
+            swept: Mutex::default(),
+            books: Arc::default(),
             collected_at: Mutex::default(),
             shrunk: Mutex::default(),
             world,
         };
+        inner.keep_budget();
+        inner.recall_losses()?;
         inner.adopt_everos_buffer()?;
         let mut inbox_paths = Vec::new();
         inner.vault.scan(&mut |path, _| {
@@ -76,14 +90,22 @@ impl Inner {
         Ok(inner)
     }
 
-    pub(crate) fn close(&self) -> Result<(), Error> {
+    pub(crate) fn close(self: &Arc<Self>) -> Result<(), Error> {
         self.closing.store(true, Ordering::Release);
         // Twice: first to end the waiting of what runs, then to keep what that has made.
         if let Some(embedder) = &self.embedder {
             embedder.close();
         }
         self.tasks.join();
-        let flushed = self.flush_now().and_then(|()| self.upkeep_at_close());
+        // What cannot be written now is found by the next process: its jobs are not done.
+        let flushed = match self.flush_now() {
+            Err(error) if error.kind().is_transient() && self.paused().is_some() => {
+                tracing::warn!(%error, "the index is closed without its newest rows; they are written again from the Markdown");
+                Ok(())
+            }
+            flushed => flushed,
+        };
+        self.beat_at_close();
         if let Some(embedder) = &self.embedder {
             embedder.close();
         }
@@ -125,6 +147,8 @@ impl Inner {
         *self.ledger.write().expect(POISON) = ledger;
         *self.live.write().expect(POISON) = live;
         self.strays_possible.store(strays, Ordering::Release);
+        self.keep_budget();
+        self.recall_losses()?;
         drop(unflushed);
         self.reconciling.lock().expect(POISON).ask();
         self.tasks.reconcile.ring();

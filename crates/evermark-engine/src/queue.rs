@@ -52,7 +52,15 @@ impl Inner {
             if self.world.monotonic() >= deadline {
                 return Ok(false);
             }
-            match self.indexer_tick()? {
+            let tick = match self.indexer_tick() {
+                Ok(tick) => tick,
+                // What was asked for is stored; that indexing it fails is not its sender's fault, and shown by the status.
+                Err(error) => {
+                    tracing::warn!(%error, "what was stored could not be indexed at once");
+                    return Ok(self.is_indexed(paths));
+                }
+            };
+            match tick {
                 Tick::Worked => {}
                 // What is left failed and waits for its next try, or the indexer's own thread has it.
                 Tick::Idle(wait) => {

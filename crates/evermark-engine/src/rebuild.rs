@@ -1,5 +1,10 @@
-//! Building a new generation beside the live one, and swapping while searches go on.
+//! Building a new generation: beside the live one, swapped while searches go on, or in its place where there is no room.
+//!
+//! Beside: the two share the budget until the swap. In place: an empty generation is made and made current first, the old one
+//! goes, and the ordinary sweep fills the new one; searches answer what is there and say so. A crash anywhere leaves one whole
+//! generation, full or being filled; vectors come from the cache.
 
+use crate::beat::millis;
 use crate::embedding::Embedding;
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
@@ -8,24 +13,104 @@ use crate::open::remove_other_generations;
 use crate::status::{ProgressMark, RebuildReport};
 use evermark_core::id::MemoryKey;
 use evermark_core::index::Indexable;
+use evermark_core::maintenance::plan::Rebuild;
 use evermark_core::memory::{Digest32, Memory};
 use evermark_store::ledger::Binding;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Says, for as long as it lives, that a rebuild is running.
+struct Running<'a>(&'a Inner);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.rebuilding.store(false, Ordering::Release);
+    }
+}
+
 impl Inner {
-    pub(crate) fn rebuild(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
-        if self.rebuilding.swap(true, Ordering::AcqRel) {
-            return Err(Error::Busy("a rebuild is running already".into()));
+    /// Rebuilds beside the live generation where there is room for both, else in its place.
+    pub(crate) fn rebuild(self: &Arc<Self>, progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
+        match self.how_to_rebuild() {
+            Some(Rebuild::Beside) => self.rebuild_as(Rebuild::Beside, progress),
+            Some(Rebuild::InPlace) => {
+                tracing::warn!("there is no room for a second generation: the index is made anew in its place");
+                let before = self.indexing.lock().expect(POISON).tally();
+                let mut report = self.rebuild_as(Rebuild::InPlace, progress)?;
+                self.sync(false, progress)?;
+                let after = self.indexing.lock().expect(POISON).tally();
+                report.files = after.files_indexed - before.files_indexed;
+                report.rows = after.rows_upserted - before.rows_upserted;
+                Ok(report)
+            }
+            None => {
+                Err(Error::Paused(self.what_to_free(self.look_at_index().value.map_or(0, |seen| seen.info.live_bytes))))
+            }
         }
-        let result = self.rebuild_alone(progress);
+    }
+
+    pub(crate) fn rebuild_as(
+        &self,
+        how: Rebuild,
+        progress: &mut dyn FnMut(ProgressMark),
+    ) -> Result<RebuildReport, Error> {
+        {
+            let _guard = self.upkeep.generations.lock().expect(POISON);
+            if self.rebuilding.swap(true, Ordering::AcqRel) {
+                return Err(Error::Busy("a rebuild is running already".into()));
+            }
+        }
+        // Also when this thread panics: nobody else may build before it is put down.
+        let _running = Running(self);
+        let result = match how {
+            Rebuild::Beside => {
+                // Until the swap, the live generation makes do with half of what is left.
+                self.live().index.set_budget(self.generation_budget(2));
+                self.rebuild_alone(progress)
+            }
+            Rebuild::InPlace => self.rebuild_in_place(),
+        };
         if result.is_err() {
             // Half a generation is worth nothing; what was embedded for it is in the cache.
             remove_other_generations(&self.layout, &self.live());
         }
-        self.rebuilding.store(false, Ordering::Release);
+        self.keep_budget();
         result
+    }
+
+    /// Makes an empty generation the live one, and has everything swept into it.
+    fn rebuild_in_place(&self) -> Result<RebuildReport, Error> {
+        let started = self.world.monotonic();
+        let model = self.embedder.as_ref().map(Embedding::model);
+        self.layout.prepare()?;
+        let mut unflushed = self.indexing.lock().expect(POISON);
+        let next = Arc::new(Live::create(&self.layout, self.world.as_ref(), self.indexes.as_ref(), model)?);
+        self.reach("rebuild.emptied")?;
+        // From here on the ledger knows nothing; whoever opens the root after a crash sees that, and sweeps.
+        let ledger = self.ledger();
+        ledger.clear()?;
+        ledger.bind(&Binding { root_id: self.identity.root_id.clone(), generation: next.generation.to_string() })?;
+        self.layout.swing(self.world.as_ref(), next.generation)?;
+        unflushed.abandon();
+        *self.live.write().expect(POISON) = Arc::clone(&next);
+        self.rebuild_wanted.store(false, Ordering::Release);
+        self.upkeep.is_filling.store(true, Ordering::Release);
+        self.upkeep.losses_mended.store(next.index.losses(), Ordering::Release);
+        self.upkeep.rows_are_missing.store(false, Ordering::Release);
+        drop(unflushed);
+        remove_other_generations(&self.layout, &next);
+        {
+            let mut sweeps = self.reconciling.lock().expect(POISON);
+            sweeps.forget();
+            self.publish(&sweeps);
+        }
+        self.tasks.reconcile.ring();
+        Ok(RebuildReport {
+            generation: next.generation.to_string(),
+            took_ms: millis(self.world.monotonic() - started),
+            ..RebuildReport::default()
+        })
     }
 
     fn rebuild_alone(&self, progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
@@ -34,6 +119,7 @@ impl Inner {
         let model = self.embedder.as_ref().map(Embedding::model);
         self.layout.prepare()?;
         let next = Live::create(&self.layout, self.world.as_ref(), self.indexes.as_ref(), model)?;
+        next.index.set_budget(self.generation_budget(2));
         let mut report = RebuildReport { generation: next.generation.to_string(), ..RebuildReport::default() };
         let paths = self.scan_memories()?;
         let total = paths.len() as u64;
@@ -80,13 +166,15 @@ impl Inner {
         self.layout.swing(self.world.as_ref(), next.generation)?;
         *self.live.write().expect(POISON) = Arc::clone(&next);
         self.rebuild_wanted.store(false, Ordering::Release);
+        self.upkeep.losses_mended.store(next.index.losses(), Ordering::Release);
+        self.upkeep.rows_are_missing.store(false, Ordering::Release);
         drop(unflushed);
         remove_other_generations(&self.layout, &next);
         self.reconciling.lock().expect(POISON).ask();
         self.tasks.reconcile.ring();
         progress(ProgressMark { done: total, total });
         report.texts_embedded = self.texts_sent() - embedded_before;
-        report.took_ms = u64::try_from((self.world.monotonic() - started).as_millis()).unwrap_or(u64::MAX);
+        report.took_ms = millis(self.world.monotonic() - started);
         Ok(report)
     }
 
@@ -151,8 +239,10 @@ impl Inner {
             let held: HashSet<MemoryKey> = ledger.entries(&path)?.into_iter().map(|entry| entry.key).collect();
             strays.extend(keys.into_iter().filter(|key| !held.contains(key)));
         }
-        live.index.remove(&strays)?;
-        live.index.flush()?;
+        if !strays.is_empty() {
+            live.index.remove(&strays)?;
+            live.index.flush()?;
+        }
         drop(unflushed);
         Ok(strays.len() as u64)
     }

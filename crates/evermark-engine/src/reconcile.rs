@@ -27,6 +27,18 @@ pub(crate) struct Sweeps {
     /// Problems of files and folders found by the last sweep.
     pub(crate) findings: Vec<FileProblem>,
     pub(crate) files: u64,
+    /// What the files take, by their lengths.
+    bytes: u64,
+}
+
+/// What is to be known of the sweeps while one is being made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Swept {
+    pub(crate) at: Option<Duration>,
+    pub(crate) held: Option<String>,
+    pub(crate) findings: Vec<FileProblem>,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Sweeps {
@@ -35,12 +47,10 @@ impl Sweeps {
         self.asked = true;
     }
 
-    pub(crate) fn held(&self) -> Option<&str> {
-        self.held.as_deref()
-    }
-
-    pub(crate) fn age(&self, now: Duration) -> Option<Duration> {
-        self.swept_at.map(|at| now.saturating_sub(at))
+    /// Forgets that there ever was a sweep: everything has to be looked at again.
+    pub(crate) fn forget(&mut self) {
+        self.asked = true;
+        self.swept_at = None;
     }
 }
 
@@ -83,6 +93,7 @@ impl Inner {
             }
             self.look_at(&mut sweeps, paths)?;
         }
+        self.publish(&sweeps);
         Ok(Tick::Idle(self.next_look(&sweeps).min(HEAL_INTERVAL)))
     }
 
@@ -149,6 +160,7 @@ impl Inner {
         let mut seen = Vec::new();
         let report = self.vault.scan(&mut |path, stamp| seen.push((path.to_owned(), stamp)));
         sweeps.files = seen.len() as u64;
+        sweeps.bytes = seen.iter().map(|(_, stamp)| stamp.size).sum();
         sweeps.findings = report.findings.iter().map(FileProblem::of_store).collect();
         sweeps.findings.extend(report.unknown.iter().map(|(path, reason)| FileProblem {
             path: path.clone(),
@@ -171,7 +183,18 @@ impl Inner {
         self.vault.sweep(&report.leftovers);
         self.vault.tend();
         sweeps.swept_at = Some(self.world.monotonic());
+        self.publish(sweeps);
         Ok(())
+    }
+
+    pub(crate) fn publish(&self, sweeps: &Sweeps) {
+        *self.swept.lock().expect(POISON) = Swept {
+            at: sweeps.swept_at,
+            held: sweeps.held.clone(),
+            findings: sweeps.findings.clone(),
+            files: sweeps.files,
+            bytes: sweeps.bytes,
+        };
     }
 
     /// Carries out the decision about one file.
@@ -263,6 +286,7 @@ impl Inner {
         while self.remember_tick()? == Tick::Worked {}
         self.reconciling.lock().expect(POISON).allowed = allow_mass_delete;
         let mut rounds = 0;
+        let mut paused;
         loop {
             let wait = {
                 let mut sweeps = self.reconciling.lock().expect(POISON);
@@ -271,7 +295,11 @@ impl Inner {
                 sweeps.later.retain(|_, at| *at > now_us);
                 sweeps.later.values().max().map(|at| at.saturating_sub(now_us))
             };
-            self.index_all(progress)?;
+            // While the index takes no writes, files are still looked at twice: what is gone may be what makes room.
+            paused = match self.index_all(progress) {
+                Err(Error::Paused(why)) => Some(why),
+                indexed => indexed.map(|()| None)?,
+            };
             rounds += 1;
             let second_looks =
                 (!self.shrunk.lock().expect(POISON).is_empty()).then(|| micros(self.settings.second_look));
@@ -283,6 +311,9 @@ impl Inner {
         }
         let mut sweeps = self.reconciling.lock().expect(POISON);
         sweeps.allowed = false;
+        if let Some(why) = paused {
+            return Err(Error::Paused(why));
+        }
         let after = self.indexing.lock().expect(POISON).tally();
         Ok(SyncReport {
             files_seen: sweeps.files,
@@ -291,7 +322,7 @@ impl Inner {
             rows_upserted: after.rows_upserted - before.rows_upserted,
             rows_removed: after.rows_removed - before.rows_removed,
             texts_embedded: self.texts_sent() - embedded_before,
-            problems: self.problems(&sweeps)?,
+            problems: self.problems(&sweeps.findings)?,
             held: sweeps.held.clone(),
         })
     }

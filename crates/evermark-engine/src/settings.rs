@@ -1,5 +1,6 @@
 //! Bounds and intervals, as data.
 
+use evermark_core::maintenance::plan::Policy;
 use std::time::Duration;
 
 /// Everything about the engine that can be set.
@@ -31,6 +32,18 @@ pub struct Settings {
     pub inbox_total_max: usize,
     /// How long one search may wait for the query's embedding.
     pub query_embed_timeout: Duration,
+    /// The bound on the index, the marks on free space, the file in reserve.
+    pub upkeep: Policy,
+    /// Commits, or time since the last one, after which a round of upkeep is made. Each commit leaves a version of a few
+    /// kilobytes behind until then.
+    pub beat_commits: u64,
+    pub beat_after: Duration,
+    /// How long a step of upkeep may go without a sign of life. Longer than any one operation of the index may take.
+    pub step_limit: Duration,
+    /// How long one round of a background loop may take before it is said to be stuck.
+    pub loop_limit: Duration,
+    /// How long a status waits for ledger and index before it shows what it saw last.
+    pub status_limit: Duration,
 }
 
 impl Default for Settings {
@@ -51,6 +64,12 @@ impl Default for Settings {
             inbox_session_max: 20_000,
             inbox_total_max: 1_000_000,
             query_embed_timeout: Duration::from_secs(2),
+            upkeep: Policy::default(),
+            beat_commits: 8,
+            beat_after: Duration::from_secs(30),
+            step_limit: Duration::from_secs(300),
+            loop_limit: Duration::from_secs(600),
+            status_limit: Duration::from_secs(2),
         }
     }
 }

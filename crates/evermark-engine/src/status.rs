@@ -1,16 +1,21 @@
 //! What the engine says of itself: health, counts, reports of long work.
 
+use crate::beat::millis;
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
-use crate::reconcile::Sweeps;
-use evermark_core::error::ErrorKind;
+use crate::maintenance::{Maintenance, Writes};
 use evermark_core::id::Kind;
 use evermark_core::index::IndexInfo;
 use evermark_core::markdown;
+use evermark_store::jobs::JobStats;
 use evermark_store::ledger::Ledger;
 use evermark_store::watch::WatchState;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+mod reasons;
+mod upkeep;
 
 /// The overall verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +105,8 @@ pub struct Status {
     /// `watching`, `degraded: <why>` or `off`.
     pub watcher: String,
     pub last_sweep_age_ms: Option<u64>,
+    /// Bytes and their bound, steps of upkeep, the disk, the loops.
+    pub maintenance: Maintenance,
 }
 
 /// What a sync did.
@@ -180,19 +187,29 @@ const PROBLEMS_SHOWN: usize = 100;
 /// Files whose problems are counted.
 const PROBLEM_FILES_MAX: usize = 10_000;
 
+/// What the ledger says, read in one go.
+#[derive(Clone, Debug)]
+pub(crate) struct Books {
+    queue: Queue,
+    overdue: Option<Duration>,
+    files: u64,
+    entries: Vec<(Kind, u64)>,
+    problems: Vec<FileProblem>,
+}
+
 impl Inner {
-    pub(crate) fn status(&self) -> Result<Status, Error> {
+    pub(crate) fn status(self: &Arc<Self>) -> Result<Status, Error> {
         let now = self.world.monotonic();
-        let ledger = self.ledger();
-        let queue = queue_of(&ledger)?;
-        let counts = ledger.counts()?;
-        let (problems, watcher, held, age, files) = {
-            let sweeps = self.reconciling.lock().expect(POISON);
-            let age = sweeps.age(now);
-            (self.problems(&sweeps)?, self.watcher(), sweeps.held().map(str::to_owned), age, sweeps.files)
-        };
+        let swept = self.swept.lock().expect(POISON).clone();
+        let (inner, findings) = (Arc::clone(self), swept.findings.clone());
+        // Whatever may not answer is asked with a limit; what it said last stands in, and the reasons say so.
+        let books = self.books.ask(&self.world, self.settings.status_limit, move || inner.read_books(&findings));
+        let index = self.look_at_index();
         let live = self.live();
         let (inbox_messages, inbox_sessions) = self.inbox.totals();
+        let known = books.value.clone();
+        let problems = known.as_ref().map_or_else(|| swept.findings.clone(), |books| books.problems.clone());
+        let maintenance = self.maintenance_status(&swept, &index, &books);
         let mut status = Status {
             verdict: Verdict::Ok,
             reasons: Vec::new(),
@@ -201,101 +218,36 @@ impl Inner {
             generation: live.generation.to_string(),
             rebuilding: self.rebuilding.load(Ordering::Acquire),
             uptime_ms: millis(now.saturating_sub(self.opened_at)),
-            files: files.max(counts.files),
-            entries: counts.entries_by,
+            files: swept.files.max(known.as_ref().map_or(0, |books| books.files)),
+            entries: known.as_ref().map(|books| books.entries.clone()).unwrap_or_default(),
             findings_total: problems.len() as u64,
             findings: problems.into_iter().take(PROBLEMS_SHOWN).collect(),
-            queue,
-            index: live.index.info().ok(),
+            queue: known.as_ref().map(|books| books.queue.clone()).unwrap_or_default(),
+            index: index.value.as_ref().map(|seen| seen.info.clone()),
             embedding: self.embedding(),
             inbox_messages: inbox_messages as u64,
             inbox_sessions: inbox_sessions as u64,
-            watcher,
-            last_sweep_age_ms: age.map(millis),
+            watcher: self.watcher(),
+            last_sweep_age_ms: swept.at.map(|at| millis(now.saturating_sub(at))),
+            maintenance,
         };
-        self.judge(&mut status, held);
+        let overdue = known.as_ref().and_then(|books| books.overdue);
+        let seen = reasons::Seen { held: swept.held, overdue, books: books.problem, index: index.problem };
+        self.judge(&mut status, seen);
         Ok(status)
     }
 
-    /// Finds the reasons, and the verdict that follows from them.
-    fn judge(&self, status: &mut Status, held: Option<String>) {
-        let mut reasons = Vec::new();
-        if let Some(reason) = held {
-            reasons.push(Reason {
-                verdict: Verdict::Failing,
-                code: "mass_delete_held",
-                message: format!("{reason}; their memories stay searchable until you decide"),
-                hint: Some("bring the files back, or run `evermark sync --allow-mass-delete`".to_owned()),
-            });
-        }
-        for (task, ailment) in self.ailments.all() {
-            let (verdict, code) = match (ailment.panicked, ailment.kind) {
-                (true, _) => (Verdict::Failing, "task_panicked"),
-                (false, ErrorKind::NoSpace) => (Verdict::Failing, "no_space"),
-                (false, ErrorKind::Corrupt) => (Verdict::Failing, "corrupt"),
-                (false, _) => (Verdict::Degraded, "task_failing"),
-            };
-            let age_s = (self.world.now_us() - ailment.since_us) / 1_000_000;
-            reasons.push(Reason {
-                verdict,
-                code,
-                message: format!("{task}: {} ({} times in {age_s} s)", ailment.message, ailment.count),
-                hint: None,
-            });
-        }
-        if let Some(reason) = status.watcher.strip_prefix("degraded: ") {
-            reasons.push(Reason {
-                verdict: Verdict::Degraded,
-                code: "watcher_down",
-                message: format!("edits are found by sweeping only: {reason}"),
-                hint: None,
-            });
-        }
-        for (class, count, message) in &status.queue.errors {
-            reasons.push(Reason {
-                verdict: Verdict::Degraded,
-                code: "files_failing",
-                message: format!("{count} files wait after `{class}`: {message}"),
-                hint: None,
-            });
-        }
-        if status.findings_total > 0 {
-            reasons.push(Reason {
-                verdict: Verdict::Degraded,
-                code: "findings",
-                message: format!("{} problems in files; everything else in them is used", status.findings_total),
-                hint: Some("evermark status --json lists them".to_owned()),
-            });
-        }
-        if status.rebuilding {
-            reasons.push(Reason {
-                verdict: Verdict::Degraded,
-                code: "index_rebuilding",
-                message: "a new generation of the index is being built; the old one answers meanwhile".to_owned(),
-                hint: None,
-            });
-        }
-        if status.index.is_none() {
-            reasons.push(Reason {
-                verdict: Verdict::Failing,
-                code: "index_unreadable",
-                message: "the index does not answer".to_owned(),
-                hint: Some("evermark index rebuild".to_owned()),
-            });
-        }
-        if matches!(status.embedding.state.as_str(), "open" | "half_open") {
-            reasons.push(Reason {
-                verdict: Verdict::Degraded,
-                code: "provider_down",
-                message: format!(
-                    "the embedding provider fails: {}",
-                    status.embedding.last_error.as_deref().unwrap_or("no details")
-                ),
-                hint: Some("check [embedding] in the configuration".to_owned()),
-            });
-        }
-        status.verdict = reasons.iter().map(|reason| reason.verdict).max().unwrap_or(Verdict::Ok);
-        status.reasons = reasons;
+    fn read_books(&self, findings: &[FileProblem]) -> Result<Books, Error> {
+        let ledger = self.ledger();
+        let stats = ledger.job_stats()?;
+        let counts = ledger.counts()?;
+        Ok(Books {
+            overdue: stats.overdue,
+            queue: queue_of(&ledger, stats)?,
+            files: counts.files,
+            entries: counts.entries_by,
+            problems: self.problems(findings)?,
+        })
     }
 
     /// What every answer should say, whatever was asked.
@@ -309,12 +261,23 @@ impl Inner {
                 reason: format!("{waiting} changed files are not indexed yet"),
             });
         }
+        if self.upkeep.is_filling.load(Ordering::Acquire) {
+            all.push(crate::search::Degraded {
+                stage: "index",
+                code: "rebuilding",
+                reason: "the index is being made anew in its place: what is not in it again yet is not found"
+                    .to_owned(),
+            });
+        }
+        if let Writes::Paused(pause) = self.upkeep.gate.writes(self.world.monotonic()) {
+            all.push(crate::search::Degraded { stage: "index", code: "paused", reason: pause.message });
+        }
         all
     }
 
     /// Problems of files, from the last sweep and from indexing.
-    pub(crate) fn problems(&self, sweeps: &Sweeps) -> Result<Vec<FileProblem>, Error> {
-        let mut all = sweeps.findings.clone();
+    pub(crate) fn problems(&self, findings: &[FileProblem]) -> Result<Vec<FileProblem>, Error> {
+        let mut all = findings.to_vec();
         all.extend(self.inbox.problems());
         let ledger = self.ledger();
         let texts = ledger.findings(PROBLEM_FILES_MAX)?.into_iter().map(|row| (row.path, row.finding));
@@ -347,8 +310,7 @@ impl Inner {
     }
 }
 
-fn queue_of(ledger: &Ledger) -> Result<Queue, Error> {
-    let stats = ledger.job_stats()?;
+fn queue_of(ledger: &Ledger, stats: JobStats) -> Result<Queue, Error> {
     let failing = ledger.failing_jobs(100)?;
     let errors = stats
         .by_class
@@ -366,8 +328,4 @@ fn queue_of(ledger: &Ledger) -> Result<Queue, Error> {
         oldest_age_ms: stats.oldest.map(millis),
         errors,
     })
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

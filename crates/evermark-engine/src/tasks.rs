@@ -1,7 +1,12 @@
 //! Background loops: arm the wake-up, tick, then wait. A loop that panics is counted, shown, and started again.
 
+use crate::beat::millis;
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
+use crate::maintenance::LoopStatus;
+use crate::steps::panic_text;
+use evermark_core::error::ErrorKind;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
@@ -46,13 +51,51 @@ pub(crate) struct Tasks {
     /// Rung by the watcher too.
     pub(crate) reconcile: Arc<Bell>,
     pub(crate) remember: Bell,
-    pub(crate) upkeep: Bell,
+    pub(crate) beat: Bell,
+    pub(crate) pulses: Pulses,
     /// Rung when a file's rows have become searchable.
     pub(crate) applied: Bell,
 }
 
 type BellOf = fn(&Inner) -> &Bell;
-type TickOf = fn(&Inner) -> Result<Tick, Error>;
+type TickOf = fn(&Arc<Inner>) -> Result<Tick, Error>;
+
+/// The loops by name, as status shows them.
+pub(crate) const LOOPS: [&str; 4] = ["indexer", "reconcile", "remember", "beat"];
+
+/// When each loop's present round began, and how often it was started again.
+#[derive(Default)]
+pub(crate) struct Pulses {
+    all: Mutex<BTreeMap<&'static str, Pulse>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Pulse {
+    ticking_since: Option<Duration>,
+    restarts: u64,
+}
+
+impl Pulses {
+    fn note(&self, name: &'static str, note: impl FnOnce(&mut Pulse)) {
+        note(self.all.lock().expect(POISON).entry(name).or_default());
+    }
+
+    /// Returns the loops that were started. One whose round is longer than `limit` is stuck.
+    pub(crate) fn status(&self, now: Duration, limit: Duration) -> Vec<LoopStatus> {
+        let all = self.all.lock().expect(POISON);
+        let of = |name: &'static str| {
+            let pulse = all.get(name)?;
+            let ticking = pulse.ticking_since.map(|since| now.saturating_sub(since));
+            Some(LoopStatus {
+                name,
+                ticking_ms: ticking.map(millis),
+                is_stuck: ticking.is_some_and(|ticking| ticking > limit),
+                restarts: pulse.restarts,
+            })
+        };
+        LOOPS.into_iter().filter_map(of).collect()
+    }
+}
 
 /// Longest wait after a tick that failed; the wait doubles from a tenth of a second.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -63,7 +106,7 @@ impl Tasks {
             ("indexer", |inner| &inner.tasks.indexer, |inner| inner.indexer_tick()),
             ("reconcile", |inner| &inner.tasks.reconcile, |inner| inner.reconcile_tick()),
             ("remember", |inner| &inner.tasks.remember, |inner| inner.remember_tick()),
-            ("upkeep", |inner| &inner.tasks.upkeep, |inner| inner.upkeep_tick()),
+            ("beat", |inner| &inner.tasks.beat, |inner| inner.beat_tick()),
         ];
         let mut threads = inner.tasks.threads.lock().expect(POISON);
         for (name, bell, tick) in loops {
@@ -79,7 +122,7 @@ impl Tasks {
 
     /// Wakes every loop, so that it sees that the engine is closing, and waits for them.
     pub(crate) fn join(&self) {
-        for bell in [&self.indexer, self.reconcile.as_ref(), &self.remember, &self.upkeep] {
+        for bell in [&self.indexer, self.reconcile.as_ref(), &self.remember, &self.beat] {
             bell.ring();
         }
         let threads: Vec<_> = self.threads.lock().expect(POISON).drain(..).collect();
@@ -91,10 +134,14 @@ impl Tasks {
     }
 }
 
-fn run(inner: &Inner, name: &'static str, bell: BellOf, tick: TickOf) {
+fn run(inner: &Arc<Inner>, name: &'static str, bell: BellOf, tick: TickOf) {
+    let pulses = &inner.tasks.pulses;
     let mut backoff = Duration::from_millis(100);
     while !inner.is_closing() {
-        match catch_unwind(AssertUnwindSafe(|| tick(inner))) {
+        pulses.note(name, |pulse| pulse.ticking_since = Some(inner.world.monotonic()));
+        let ticked = catch_unwind(AssertUnwindSafe(|| tick(inner)));
+        pulses.note(name, |pulse| pulse.ticking_since = None);
+        match ticked {
             Ok(Ok(Tick::Worked)) => {
                 inner.ailments.recovered(name);
                 backoff = Duration::from_millis(100);
@@ -106,16 +153,15 @@ fn run(inner: &Inner, name: &'static str, bell: BellOf, tick: TickOf) {
             }
             Ok(Err(error)) => {
                 inner.ailments.failed(name, error.kind(), &error, inner.world.now_us());
+                if error.kind() == ErrorKind::NoSpace {
+                    inner.space_was_refused();
+                }
                 bell(inner).wait(backoff);
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
             Err(panic) => {
-                let text = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "no message".to_owned());
-                inner.ailments.panicked(name, &text, inner.world.now_us());
+                inner.ailments.panicked(name, &panic_text(panic.as_ref()), inner.world.now_us());
+                pulses.note(name, |pulse| pulse.restarts += 1);
                 bell(inner).wait(backoff);
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }

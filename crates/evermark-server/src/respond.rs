@@ -90,6 +90,12 @@ impl From<Error> for Refusal {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::ProviderNotConfigured, error.to_string())
             }
             Error::Busy(message) => Self::saturated(message),
+            Error::Full { message, source } => {
+                let mut refusal = Self::new(StatusCode::INSUFFICIENT_STORAGE, Code::InsufficientStorage, message);
+                refusal.detail = Some(causes(source.as_ref()));
+                refusal
+            }
+            Error::Paused(message) => Self::new(StatusCode::INSUFFICIENT_STORAGE, Code::InsufficientStorage, message),
             // A provider says `Invalid` of the text it was given, so that is the request's fault, as in EverOS.
             Error::Embed(_) => Self::of(kind, &error),
             // The index says `Invalid` of vectors that have not its width: a matter of configuration.

@@ -11,6 +11,9 @@ pub(crate) use raw::{Environment, Shown, Source};
 
 use crate::exit::{Exit, Failure};
 use anyhow::Context;
+use evermark_core::maintenance::Budget;
+use evermark_core::maintenance::plan::Policy;
+use evermark_core::maintenance::space::{Watermark, Watermarks};
 use evermark_engine::settings::Settings;
 use raw::{Dialect, Found, Layer, Layers};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -372,6 +375,14 @@ fn resolve_settings(layers: &mut Layers, timezone: &str) -> anyhow::Result<Setti
         &shapes::seconds(0.05, 120.0),
         usual.query_embed_timeout.as_secs_f64(),
     );
+    let upkeep = resolve_upkeep(layers, &usual.upkeep);
+    let beat_commits = layers.take("index.beat_commits", None, &shapes::whole(1, 100_000), usual.beat_commits);
+    let beat_after =
+        layers.take("index.beat_after_seconds", None, &shapes::seconds(0.1, DAY), usual.beat_after.as_secs_f64());
+    let step_limit =
+        layers.take("index.step_limit_seconds", None, &shapes::seconds(1.0, DAY), usual.step_limit.as_secs_f64());
+    let loop_limit =
+        layers.take("index.loop_limit_seconds", None, &shapes::seconds(1.0, DAY), usual.loop_limit.as_secs_f64());
     Ok(Settings {
         timezone: jiff::tz::TimeZone::get(timezone).with_context(|| format!("cannot load the time zone {timezone}"))?,
         sweep_interval: Duration::from_secs_f64(sweep),
@@ -388,7 +399,60 @@ fn resolve_settings(layers: &mut Layers, timezone: &str) -> anyhow::Result<Setti
         inbox_session_max: size(inbox_session_max),
         inbox_total_max: size(inbox_total_max),
         query_embed_timeout: Duration::from_secs_f64(query_timeout),
+        upkeep,
+        beat_commits,
+        beat_after: Duration::from_secs_f64(beat_after),
+        step_limit: Duration::from_secs_f64(step_limit),
+        loop_limit: Duration::from_secs_f64(loop_limit),
+        status_limit: usual.status_limit,
     })
+}
+
+/// Asks for the bound on the index, and for the marks on free space.
+fn resolve_upkeep(layers: &mut Layers, usual: &Policy) -> Policy {
+    const BYTES_MAX: u64 = 1 << 50;
+    // Below these an index could not even be opened, or would merge without end.
+    const SLACK_MIN: u64 = 16 << 20;
+    const CAP_MIN: u64 = 4 << 20;
+    let ratio = layers.take("index.ratio", None, &shapes::real(1.0, 100.0), usual.budget.ratio);
+    let slack_bytes =
+        layers.take("index.slack_bytes", None, &shapes::whole(SLACK_MIN, BYTES_MAX), usual.budget.slack_bytes);
+    let cap_bytes =
+        layers.take("index.bytes_max", None, &shapes::maybe_whole(CAP_MIN, BYTES_MAX), usual.budget.cap_bytes);
+    let ballast_bytes = layers.take("index.ballast_bytes", None, &shapes::whole(0, 16 << 30), usual.ballast_bytes);
+    let usual_low = usual.watermarks.low;
+    let usual_out = usual.watermarks.out;
+    let low = Watermark {
+        bytes: layers.take("space.low_bytes", None, &shapes::whole(0, BYTES_MAX), usual_low.bytes),
+        percent: layers.take("space.low_percent", None, &shapes::whole(0, 90), usual_low.percent),
+        inodes: layers.take("space.low_inodes", None, &shapes::whole(0, 1 << 40), usual_low.inodes),
+        inode_percent: layers.take("space.low_inode_percent", None, &shapes::whole(0, 90), usual_low.inode_percent),
+    };
+    let out = Watermark {
+        bytes: layers.take("space.out_bytes", None, &shapes::whole(0, BYTES_MAX), usual_out.bytes),
+        percent: layers.take("space.out_percent", None, &shapes::whole(0, 90), usual_out.percent),
+        inodes: layers.take("space.out_inodes", None, &shapes::whole(0, 1 << 40), usual_out.inodes),
+        inode_percent: layers.take("space.out_inode_percent", None, &shapes::whole(0, 90), usual_out.inode_percent),
+    };
+    let pairs = [
+        ("bytes", low.bytes, out.bytes),
+        ("percent", low.percent, out.percent),
+        ("inodes", low.inodes, out.inodes),
+        ("inode_percent", low.inode_percent, out.inode_percent),
+    ];
+    for (name, low, out) in pairs {
+        if out > low {
+            layers.errors.push(format!(
+                "`space.out_{name}` ({out}) is above `space.low_{name}` ({low}): space is low before it is out"
+            ));
+        }
+    }
+    Policy {
+        watermarks: Watermarks { low, out },
+        budget: Budget { ratio, slack_bytes, cap_bytes },
+        ballast_bytes,
+        ..*usual
+    }
 }
 
 fn usage(message: impl Into<String>) -> anyhow::Error {

@@ -2,11 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests write the files that people and other programs would write")]
 
+use crate::script::{Script, Scripted};
 use evermark_core::embed::Embedder;
 use evermark_core::exact::ExactIndex;
-use evermark_core::id::{Kind, MemoryKey, Owner, Scope};
-use evermark_core::index::{Ask, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order, Upkeep};
-use evermark_core::memory::{ContentItem, Digest32, Memory, Role};
+use evermark_core::id::{Owner, Scope};
+use evermark_core::index::{Index, IndexError};
+use evermark_core::maintenance::plan::Policy;
+use evermark_core::maintenance::space::Volume;
+use evermark_core::memory::{ContentItem, Role};
 use evermark_core::world::{RealWorld, World};
 use evermark_engine::add::{AddRequest, FlushRequest, NewMessage, Receipt};
 use evermark_engine::embedding::Embeddings;
@@ -18,22 +21,66 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Time that moves when told, and points that fail when armed.
 pub(crate) struct TestWorld {
     real: RealWorld,
+    /// How far the clocks were moved on.
+    moved: Mutex<Duration>,
+    /// What every volume is said to have; `None`: what it has.
+    volume: Mutex<Option<Volume>>,
     /// Point → how many more times it is passed before it fails, once.
     armed: Mutex<HashMap<&'static str, usize>>,
+    /// Point → the number of the error that it fails with until it is disarmed.
+    broken: Mutex<HashMap<&'static str, i32>>,
     /// Every point passed, in order.
     pub(crate) passed: Mutex<Vec<&'static str>>,
 }
 
 impl TestWorld {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { real: RealWorld::new(), armed: Mutex::default(), passed: Mutex::default() })
+        Arc::new(Self {
+            real: RealWorld::new(),
+            moved: Mutex::default(),
+            volume: Mutex::default(),
+            armed: Mutex::default(),
+            broken: Mutex::default(),
+            passed: Mutex::default(),
+        })
+    }
+
+    /// Moves the clocks on.
+    pub(crate) fn pass(&self, time: Duration) {
+        *self.moved.lock().expect("not poisoned") += time;
+    }
+
+    /// Has a point fail with this error, every time, until it is mended.
+    pub(crate) fn break_at(&self, point: &'static str, errno: i32) {
+        self.broken.lock().expect("not poisoned").insert(point, errno);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.broken.lock().expect("not poisoned").clear();
+    }
+
+    /// Has every volume say that it has so many bytes free of a hundred gigabytes.
+    pub(crate) fn set_free(&self, free_bytes: u64) {
+        *self.volume.lock().expect("not poisoned") = Some(Volume {
+            free_bytes,
+            total_bytes: 100 << 30,
+            free_inodes: 900_000,
+            total_inodes: 1_000_000,
+            is_read_only: false,
+        });
+    }
+
+    pub(crate) fn set_read_only(&self, is_read_only: bool) {
+        if let Some(volume) = self.volume.lock().expect("not poisoned").as_mut() {
+            volume.is_read_only = is_read_only;
+        }
     }
 
     /// Makes a point fail when it is passed for the `nth` time from now, counting from 1.
@@ -52,11 +99,12 @@ impl TestWorld {
 
 impl World for TestWorld {
     fn now_us(&self) -> i64 {
-        self.real.now_us()
+        let moved = self.moved.lock().expect("not poisoned").as_micros();
+        self.real.now_us() + i64::try_from(moved).expect("a test's time")
     }
 
     fn monotonic(&self) -> Duration {
-        self.real.monotonic()
+        self.real.monotonic() + *self.moved.lock().expect("not poisoned")
     }
 
     fn random(&self) -> [u8; 16] {
@@ -65,6 +113,9 @@ impl World for TestWorld {
 
     fn reach(&self, point: &'static str) -> io::Result<()> {
         self.passed.lock().expect("not poisoned").push(point);
+        if let Some(errno) = self.broken.lock().expect("not poisoned").get(point) {
+            return Err(io::Error::from_raw_os_error(*errno));
+        }
         let mut armed = self.armed.lock().expect("not poisoned");
         match armed.get_mut(point) {
             Some(1) => {
@@ -78,18 +129,28 @@ impl World for TestWorld {
             None => Ok(()),
         }
     }
+
+    fn volume(&self, _path: &Path, measured: Volume) -> Volume {
+        self.volume.lock().expect("not poisoned").unwrap_or(measured)
+    }
 }
 
 /// Indexes that live as long as their folder: what a durable index is to the engine. Counts commits.
 #[derive(Default)]
 pub(crate) struct Shelves {
     open: Mutex<HashMap<PathBuf, Arc<ExactIndex>>>,
-    flushes: Arc<AtomicU64>,
+    pub(crate) script: Arc<Script>,
 }
 
 impl Shelves {
     pub(crate) fn flushes(&self) -> u64 {
-        self.flushes.load(Ordering::SeqCst)
+        self.script.flushes.load(Ordering::SeqCst)
+    }
+
+    /// Returns the rows of a generation, behind the engine's back.
+    pub(crate) fn rows_in(&self, dir: &Path) -> Arc<ExactIndex> {
+        let dir = dir.canonicalize().expect("it is there");
+        Arc::clone(self.open.lock().expect("not poisoned").get(&dir).expect("it was opened"))
     }
 }
 
@@ -102,55 +163,7 @@ impl OpenIndex for Shelves {
             std::fs::write(&marker, "").expect("the generation's folder is there");
         }
         let index = open.entry(dir.to_owned()).or_insert_with(|| Arc::new(ExactIndex::new(dimension)));
-        Ok(Arc::new(Counted { index: Arc::clone(index), flushes: Arc::clone(&self.flushes) }))
-    }
-}
-
-struct Counted {
-    index: Arc<ExactIndex>,
-    flushes: Arc<AtomicU64>,
-}
-
-impl Index for Counted {
-    fn upsert(&self, rows: &[Indexable]) -> Result<(), IndexError> {
-        self.index.upsert(rows)
-    }
-
-    fn remove(&self, keys: &[MemoryKey]) -> Result<(), IndexError> {
-        self.index.remove(keys)
-    }
-
-    fn flush(&self) -> Result<(), IndexError> {
-        self.flushes.fetch_add(1, Ordering::SeqCst);
-        self.index.flush()
-    }
-
-    fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError> {
-        self.index.matching(ask, terms)
-    }
-
-    fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
-        self.index.nearest(ask, vector)
-    }
-
-    fn fetch(&self, owner: &Owner, kind: Kind, ids: &[String]) -> Result<Vec<Memory>, IndexError> {
-        self.index.fetch(owner, kind, ids)
-    }
-
-    fn list(&self, ask: &Ask<'_>, order: Order, offset: usize) -> Result<Listing, IndexError> {
-        self.index.list(ask, order, offset)
-    }
-
-    fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) -> Result<(), IndexError> {
-        self.index.scan(visit)
-    }
-
-    fn upkeep(&self) -> Result<Upkeep, IndexError> {
-        self.index.upkeep()
-    }
-
-    fn info(&self) -> Result<IndexInfo, IndexError> {
-        self.index.info()
+        Ok(Arc::new(Scripted { rows: Arc::clone(index), script: Arc::clone(&self.script) }))
     }
 }
 
@@ -166,13 +179,22 @@ pub(crate) struct Kit {
 
 impl Kit {
     pub(crate) fn new() -> Self {
+        let world = TestWorld::new();
+        // Whatever is left on the machine that runs the tests.
+        world.set_free(50 << 30);
         Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
-            world: TestWorld::new(),
+            world,
             shelves: Arc::default(),
             embedder: None,
             provider: None,
-            settings: Settings { watch: false, settle: Duration::ZERO, ..Settings::default() },
+            settings: Settings {
+                watch: false,
+                settle: Duration::ZERO,
+                // No reserve, unless a test wants one: it would be written for every root.
+                upkeep: Policy { ballast_bytes: 0, ..Policy::default() },
+                ..Settings::default()
+            },
         }
     }
 

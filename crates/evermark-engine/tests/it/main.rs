@@ -3,6 +3,11 @@
 mod adopt;
 mod crash;
 mod derived;
+mod health;
 mod kit;
+mod pause;
 mod remember;
+mod repair;
+mod script;
 mod sync;
+mod upkeep;

@@ -26,8 +26,13 @@ pub(crate) fn maybe_whole(min: u64, max: u64) -> Shape<Option<u64>> {
 
 /// A number of seconds within bounds, fractions allowed.
 pub(crate) fn seconds(min: f64, max: f64) -> Shape<f64> {
+    Shape { allowed: format!("a number of seconds from {min} to {max}"), ..real(min, max) }
+}
+
+/// A number within bounds, fractions allowed.
+pub(crate) fn real(min: f64, max: f64) -> Shape<f64> {
     Shape {
-        allowed: format!("a number of seconds from {min} to {max}"),
+        allowed: format!("a number from {min} to {max}"),
         read: Box::new(move |found| {
             let number = match found {
                 #[expect(clippy::cast_precision_loss, reason = "what is compared is far below 2^53")]

@@ -1,17 +1,17 @@
-//! Keeping derived data small: the index's own upkeep after commits, and the embedding cache's collection now and then.
+//! Clearing away what belongs to nothing: generations that are not live, rows and embeddings that nobody refers to.
 
 use crate::embedding::Embedding;
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
-use crate::tasks::Tick;
+use crate::steps::Done;
 use evermark_core::error::ErrorKind;
 use evermark_core::memory::Digest32;
+use evermark_store::durable;
+use evermark_store::space::footprint;
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// Commits between rounds of upkeep. Each leaves a version of a few kilobytes behind until then.
-const COMMITS_PER_ROUND: u64 = 8;
 
 /// Embeddings are collected when there are this many times as many as texts that could use them, and so many more.
 const COLLECT_RATIO: u64 = 2;
@@ -19,48 +19,67 @@ const COLLECT_SPARE: u64 = 1000;
 /// ... and at most this often: it reads every file.
 const COLLECT_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// A damaged ledger that was moved aside is kept for whoever wants to look at it, while it is no larger than this.
+const ASIDE_BYTES_MAX: u64 = 16 << 20;
+
 impl Inner {
-    /// Reclaims and compacts when enough has been committed since the last time. Does nothing, and writes nothing, otherwise.
-    pub(crate) fn upkeep_tick(&self) -> Result<Tick, Error> {
-        let idle = Tick::Idle(Duration::from_secs(3600));
+    /// Counts generations that are not live, and damaged ledgers too large to be kept.
+    pub(crate) fn debris(&self) -> u64 {
         if self.rebuilding.load(Ordering::Acquire) {
-            return Ok(Tick::Idle(Duration::from_secs(5)));
+            return 0;
         }
-        if self.needs_rebuild() {
-            let report = self.rebuild(&mut |_| {})?;
-            tracing::info!(?report, "a new generation of the index is live");
-            return Ok(Tick::Worked);
+        let live = self.live().generation;
+        let generations = self.layout.generations().unwrap_or_default();
+        let others = generations.into_iter().filter(|generation| *generation != live).count();
+        others as u64 + self.large_asides().len() as u64
+    }
+
+    /// Removes what [`Self::debris`] counts.
+    pub(crate) fn clear_debris(&self) -> Result<Done, Error> {
+        let dir = self.layout.index_dir();
+        let before = footprint(&dir).bytes;
+        {
+            // Nobody begins a rebuild meanwhile: its generation is not the live one either.
+            let _guard = self.upkeep.generations.lock().expect(POISON);
+            if !self.rebuilding.load(Ordering::Acquire) {
+                crate::open::remove_other_generations(&self.layout, &self.live());
+            }
         }
-        if self.strays_possible.load(Ordering::Acquire) && self.caught_up()? {
+        for aside in self.large_asides() {
+            durable::remove(&aside)?;
+        }
+        Ok(Done { freed_bytes: before.saturating_sub(footprint(&dir).bytes), ..Done::default() })
+    }
+
+    fn large_asides(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.layout.index_dir()) else { return Vec::new() };
+        let is_aside = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("ledger.db.corrupt-") && evermark_store::space::file_bytes(path) > ASIDE_BYTES_MAX
+        };
+        entries.flatten().map(|entry| entry.path()).filter(is_aside).collect()
+    }
+
+    /// Removes rows that no file holds, once every file has been looked at after the ledger was lost.
+    pub(crate) fn purge_strays_when_caught_up(&self) -> Result<(), Error> {
+        let wanted = self.strays_possible.load(Ordering::Acquire) || self.upkeep.is_filling.load(Ordering::Acquire);
+        if !wanted || !self.caught_up()? {
+            return Ok(());
+        }
+        self.upkeep.is_filling.store(false, Ordering::Release);
+        if self.strays_possible.load(Ordering::Acquire) {
             let removed = self.purge_strays()?;
             if removed > 0 {
                 tracing::info!(removed, "rows that no file holds were removed from the index");
             }
             self.strays_possible.store(false, Ordering::Release);
         }
-        self.collect_embeddings()?;
-        let flushes = self.indexing.lock().expect(POISON).flushes;
-        if flushes < self.upkept_at.load(Ordering::Acquire) + COMMITS_PER_ROUND {
-            return Ok(idle);
-        }
-        let done = self.noticing_damage(self.live().index.upkeep().map_err(Error::from))?;
-        self.upkept_at.store(flushes, Ordering::Release);
-        tracing::debug!(?done, "upkeep");
-        Ok(idle)
-    }
-
-    /// Reclaims what this process left behind, so that a root used only by short commands stays small too.
-    pub(crate) fn upkeep_at_close(&self) -> Result<(), Error> {
-        let flushes = self.indexing.lock().expect(POISON).flushes;
-        if flushes > self.upkept_at.swap(flushes, Ordering::AcqRel) {
-            self.live().index.upkeep()?;
-        }
         Ok(())
     }
 
     /// Drops embeddings that no memory refers to, when they have become many. Reads every file first: with one of them
     /// unreadable, nothing is dropped.
-    fn collect_embeddings(&self) -> Result<(), Error> {
+    pub(crate) fn collect_embeddings(&self) -> Result<(), Error> {
         let Some(shelf) = self.embedder.as_ref().and_then(Embedding::shelf) else { return Ok(()) };
         let now = self.world.monotonic();
         if self.collected_at.lock().expect(POISON).is_some_and(|at| now < at + COLLECT_INTERVAL) {
@@ -96,10 +115,12 @@ impl Inner {
 
     /// Tells whether the live generation is damaged, or its vectors are not those of the configured model.
     pub(crate) fn needs_rebuild(&self) -> bool {
+        self.rebuild_wanted.load(Ordering::Acquire) || self.has_other_model()
+    }
+
+    pub(crate) fn has_other_model(&self) -> bool {
         // Without a provider the vectors that are there stay: it may be back tomorrow.
-        let other_model =
-            self.embedder.as_ref().map(Embedding::model).is_some_and(|model| !self.live().has_vectors_of(model));
-        self.rebuild_wanted.load(Ordering::Acquire) || other_model
+        self.embedder.as_ref().map(Embedding::model).is_some_and(|model| !self.live().has_vectors_of(model))
     }
 
     /// Has the index rebuilt when a result says that it is damaged.
@@ -109,14 +130,15 @@ impl Inner {
         {
             tracing::warn!(%error, "the index is damaged: it will be rebuilt from the Markdown");
             self.rebuild_wanted.store(true, Ordering::Release);
-            self.tasks.upkeep.ring();
+            self.tasks.beat.ring();
         }
         result
     }
 
     /// Tells whether a whole sweep has been made and nothing waits to be indexed.
     fn caught_up(&self) -> Result<bool, Error> {
-        let swept = self.reconciling.lock().expect(POISON).age(self.world.monotonic()).is_some();
+        // Not the sweeps' own lock: a sweep may take long, or hang, and upkeep must not wait for it.
+        let swept = self.swept.lock().expect(POISON).at.is_some();
         let stats = self.ledger().job_stats()?;
         Ok(swept && stats.due == 0 && stats.leased == 0)
     }

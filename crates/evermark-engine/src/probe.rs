@@ -1,0 +1,94 @@
+//! Looking at something that may not answer: the last answer stands in, with its age.
+//!
+//! A status must come at once, also while the ledger is locked or the index hangs. So what may block is asked in a thread of its
+//! own, at most one at a time, and waited for only so long.
+
+use crate::engine::POISON;
+use crate::error::Error;
+use crate::health::with_causes;
+use evermark_core::world::World;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The answers of one thing that is asked again and again.
+pub(crate) struct Probe<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    last: Option<(T, Duration)>,
+    /// Somebody asks and has no answer yet.
+    is_asking: bool,
+}
+
+impl<T> Default for Probe<T> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { last: None, is_asking: false }) }
+    }
+}
+
+/// What is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen<T> {
+    /// `None` when there never was an answer.
+    pub(crate) value: Option<T>,
+    /// How old it is; `None` when it is of now.
+    pub(crate) age: Option<Duration>,
+    /// Why there is no answer of now.
+    pub(crate) problem: Option<String>,
+}
+
+impl<T: Clone + Send + 'static> Probe<T> {
+    /// Asks, and waits for the answer at most this long.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        world: &Arc<dyn World>,
+        limit: Duration,
+        look: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Seen<T> {
+        {
+            let mut state = self.state.lock().expect(POISON);
+            if state.is_asking {
+                return state.stale(world.monotonic(), "it has not answered the question before this one".to_owned());
+            }
+            state.is_asking = true;
+        }
+        let (answer, answered) = sync_channel(1);
+        let (probe, clock) = (Arc::clone(self), Arc::clone(world));
+        let spawned = std::thread::Builder::new().name("ev-probe".to_owned()).spawn(move || {
+            // Whatever happens in there, the next one may ask again.
+            let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
+            let looked = looked.unwrap_or_else(|_| Err(Error::Busy("looking at it panicked".to_owned())));
+            let mut state = probe.state.lock().expect(POISON);
+            state.is_asking = false;
+            if let Ok(value) = &looked {
+                state.last = Some((value.clone(), clock.monotonic()));
+            }
+            drop(state);
+            // Nobody may be waiting any more.
+            drop(answer.send(looked));
+        });
+        if let Err(error) = spawned {
+            let mut state = self.state.lock().expect(POISON);
+            state.is_asking = false;
+            return state.stale(world.monotonic(), format!("no thread to ask it: {error}"));
+        }
+        match answered.recv_timeout(limit) {
+            Ok(Ok(value)) => Seen { value: Some(value), age: None, problem: None },
+            Ok(Err(error)) => self.state.lock().expect(POISON).stale(world.monotonic(), with_causes(&error)),
+            Err(_) => {
+                let problem = format!("no answer within {} ms", limit.as_millis());
+                self.state.lock().expect(POISON).stale(world.monotonic(), problem)
+            }
+        }
+    }
+}
+
+impl<T: Clone> State<T> {
+    fn stale(&self, now: Duration, problem: String) -> Seen<T> {
+        let value = self.last.as_ref().map(|(value, _)| value.clone());
+        let age = self.last.as_ref().map(|(_, at)| now.saturating_sub(*at));
+        Seen { value, age, problem: Some(problem) }
+    }
+}

@@ -1,0 +1,170 @@
+//! What damage takes out of the index is written again from the Markdown, once, also after a crash, and costs no call.
+
+#![expect(clippy::disallowed_methods, reason = "tests damage files")]
+
+use crate::kit::{Kit, add, flush, search, subjects};
+use crate::script::Fault;
+use evermark_core::error::ErrorKind;
+use evermark_core::id::MemoryKey;
+use evermark_core::index::Index;
+use evermark_core::memory::Role::User;
+use evermark_engine::Engine;
+use evermark_models::openai;
+use evermark_models::provider::Provider;
+use evermark_sim::stub_embeddings::StubEmbeddings;
+use std::sync::atomic::Ordering;
+
+const GIB: u64 = 1 << 30;
+
+fn kit() -> (Kit, StubEmbeddings) {
+    let mut kit = Kit::new();
+    let stub = StubEmbeddings::start(8);
+    kit.provider = Some(Provider::OpenAi(Box::new(openai::Settings::new(stub.base_url(), "stub", 8))));
+    (kit, stub)
+}
+
+fn filled(kit: &Kit) -> Engine {
+    let engine = kit.open();
+    for n in 0..6 {
+        let session = format!("s{n}");
+        add(&engine, &session, &[(n * 10_000, "mira", User, &format!("The lantern {n} hangs in the shed."))]);
+        flush(&engine, &session);
+    }
+    engine
+}
+
+/// Takes every second row out, as damage does: unasked.
+fn lose_half(kit: &Kit, engine: &Engine) -> usize {
+    let generation = engine.status().expect("status").generation;
+    let rows = kit.shelves.rows_in(&kit.path(&format!(".index/evermark/{generation}")));
+    let mut keys: Vec<MemoryKey> = Vec::new();
+    rows.scan(&mut |key, _, _| keys.push(key)).expect("scanned");
+    keys.sort_by(|a, b| a.id.cmp(&b.id));
+    let lost: Vec<MemoryKey> = keys.into_iter().step_by(2).collect();
+    rows.remove(&lost).expect("removed");
+    lost.len()
+}
+
+fn assert_whole(engine: &Engine) {
+    let verified = engine.verify(&mut |_| {}).expect("verified");
+    assert!(verified.is_clean() && verified.rows == 12, "{verified:?}");
+    assert_eq!(subjects(&search(engine, "mira", "lantern")).len(), 6);
+}
+
+#[test]
+fn lost_rows_are_written_again_and_cost_nothing() {
+    let (kit, stub) = kit();
+    let engine = filled(&kit);
+    let paid = stub.texts();
+    assert_eq!(lose_half(&kit, &engine), 6);
+    kit.shelves.script.losses.store(1, Ordering::SeqCst);
+    let codes = |engine: &Engine| -> Vec<_> {
+        engine.status().expect("status").reasons.into_iter().map(|reason| reason.code).collect()
+    };
+    assert!(codes(&engine).contains(&"quarantine"), "{:?}", codes(&engine));
+    engine.upkeep().expect("a round is made");
+    engine.quiesce().expect("synced");
+    assert_whole(&engine);
+    assert_eq!(stub.texts(), paid);
+    assert!(!codes(&engine).contains(&"quarantine"));
+    // Once.
+    let flushes = kit.shelves.flushes();
+    engine.upkeep().expect("a round is made");
+    engine.quiesce().expect("synced");
+    assert_eq!(kit.shelves.flushes(), flushes);
+}
+
+#[test]
+fn a_loss_is_remembered_when_the_process_dies_before_it_is_made_good() {
+    for point in ["ledger.open", "jobs.enqueue", "index.claimed", "index.flushed"] {
+        let (kit, stub) = kit();
+        let engine = filled(&kit);
+        let paid = stub.texts();
+        lose_half(&kit, &engine);
+        kit.shelves.script.losses.store(1, Ordering::SeqCst);
+        kit.world.arm(point, 1);
+        engine.upkeep().ok();
+        engine.quiesce().ok();
+        drop(engine);
+        kit.world.disarm();
+        let engine = kit.open();
+        engine.upkeep().expect("a round is made");
+        engine.quiesce().expect("synced");
+        assert_whole(&engine);
+        assert_eq!(stub.texts(), paid, "{point}");
+    }
+}
+
+#[test]
+fn an_index_with_fewer_rows_than_recorded_is_noticed_when_it_is_opened() {
+    let (kit, stub) = kit();
+    let engine = filled(&kit);
+    let paid = stub.texts();
+    lose_half(&kit, &engine);
+    drop(engine);
+    let engine = kit.open();
+    engine.upkeep().expect("a round is made");
+    engine.quiesce().expect("synced");
+    assert_whole(&engine);
+    assert_eq!(stub.texts(), paid);
+}
+
+#[test]
+fn inspecting_makes_good_what_it_finds() {
+    let (kit, _stub) = kit();
+    let engine = filled(&kit);
+    lose_half(&kit, &engine);
+    kit.shelves.script.losses.store(3, Ordering::SeqCst);
+    engine.inspect(&mut |_| {}).expect("inspected");
+    engine.quiesce().expect("synced");
+    assert_whole(&engine);
+}
+
+#[test]
+fn without_room_beside_it_a_damaged_index_is_made_anew_in_its_place() {
+    let (kit, stub) = kit();
+    kit.world.set_free(50 * GIB);
+    let engine = filled(&kit);
+    let (paid, before) = (stub.texts(), engine.status().expect("status").generation);
+    kit.world.set_free(200 << 20);
+    kit.shelves.script.set("upsert", Fault::Fails(ErrorKind::Corrupt));
+    add(&engine, "more", &[(90_000, "mira", User, "The wheelbarrow squeaks.")]);
+    flush(&engine, "more");
+    kit.shelves.script.clear("upsert");
+    engine.upkeep().expect("a round is made");
+    let status = engine.status().expect("status");
+    assert_ne!(status.generation, before);
+    assert!(!kit.path(&format!(".index/evermark/{before}")).exists());
+    assert!(status.reasons.iter().any(|reason| reason.code == "index_filling"), "{:?}", status.reasons);
+    let answer = search(&engine, "mira", "lantern");
+    assert!(answer.degraded.iter().any(|degraded| degraded.code == "rebuilding"), "{:?}", answer.degraded);
+    engine.quiesce().expect("synced");
+    engine.upkeep().expect("a round is made");
+    assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+    assert_eq!(search(&engine, "mira", "lantern").degraded, []);
+    // The last message's two texts are new.
+    assert!(stub.texts() <= paid + 2, "{} after {paid}", stub.texts());
+}
+
+#[test]
+fn dying_while_it_is_made_anew_in_its_place_loses_nothing() {
+    for point in ["rebuild.emptied", "durable.temp_written", "durable.renamed"] {
+        let (kit, stub) = kit();
+        kit.world.set_free(50 * GIB);
+        let engine = filled(&kit);
+        let paid = stub.texts();
+        kit.world.set_free(200 << 20);
+        kit.world.arm(point, 1);
+        engine.rebuild(&mut |_| {}).expect_err("it dies");
+        drop(engine);
+        kit.world.disarm();
+        let engine = kit.open();
+        engine.quiesce().expect("synced");
+        engine.upkeep().expect("a round is made");
+        assert_whole(&engine);
+        assert_eq!(stub.texts(), paid, "{point}");
+        let generations = std::fs::read_dir(kit.path(".index/evermark")).expect("listed").flatten();
+        let n_generations = generations.filter(|entry| entry.file_name().to_string_lossy().starts_with("gen-")).count();
+        assert_eq!(n_generations, 1, "{point}");
+    }
+}
