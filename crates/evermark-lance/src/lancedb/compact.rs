@@ -4,7 +4,7 @@
 //! commit, checked, synced and pruned before the next. Indexes are carried over by Lance, which may drop one that it cannot
 //! open: the lists before and after are compared. Every batch is admitted against the free space first.
 
-use super::alive::Guard;
+use super::alive::{Guard, in_use};
 use super::census;
 use super::find::Place;
 use super::groups::{GROUP_BYTES_MAX, Part, groups};
@@ -23,6 +23,7 @@ use lance::index::DatasetIndexExt;
 use lance_table::format::{Fragment, IndexMetadata};
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -106,19 +107,8 @@ pub(super) fn compact(
         }
         return Ok(done);
     }
-    let mended = {
-        let table = Opened::new(db, place)?;
-        table.refuse()?;
-        mend::mend(db, place, guard, &table.dataset, watch)?
-    };
-    let Mended { lost, rows_revived, dropped_indexes } = mended;
-    let is_changed = !lost.is_empty() || rows_revived > 0 || !dropped_indexes.is_empty();
-    (done.lost, done.rows_revived, done.dropped_indexes) = (lost, rows_revived, dropped_indexes);
-    if is_changed {
-        reclaim(db, place, guard, &mut done)?;
-    }
-    let merged = Merging { db, place, guard, done: &mut done, excluded: HashSet::new() }.run(watch);
-    match merged {
+    let worked = mend_and_merge(db, place, guard, &mut done, watch);
+    match worked {
         Ok(()) => {}
         // What was done so far is done; what is missing needs space, a descriptor or another minute.
         Err(error) if matches!(error.kind, ErrorKind::NoSpace | ErrorKind::Unavailable) => {
@@ -134,6 +124,27 @@ pub(super) fn compact(
     done.live_after = after.live_bytes();
     done.problems.extend(after.problems);
     Ok(done)
+}
+
+fn mend_and_merge(
+    db: &LanceDb,
+    place: &Place,
+    guard: &Guard,
+    done: &mut Compacted,
+    watch: Watch<'_>,
+) -> Result<(), IndexError> {
+    let table = Opened::new(db, place)?;
+    table.refuse()?;
+    let mut mended = Mended::default();
+    let worked = mend::mend(db, place, guard, &table.dataset, &mut mended, watch);
+    drop(table);
+    let is_changed = mended.is_changed();
+    (done.lost, done.rows_revived, done.dropped_indexes) = (mended.lost, mended.rows_revived, mended.dropped_indexes);
+    worked?;
+    if is_changed {
+        reclaim(db, place, guard, done)?;
+    }
+    Merging { db, place, guard, done, excluded: HashSet::new() }.run(watch)
 }
 
 fn reclaim(db: &LanceDb, place: &Place, guard: &Guard, done: &mut Compacted) -> Result<(), IndexError> {
@@ -332,7 +343,7 @@ impl Merging<'_> {
                 .map_err(|error| failed("commit a merge", error))
         });
         if let Err(error) = committed {
-            undo(self.place, version)?;
+            // What it may have left behind (fragment numbers set apart) is a version like the one before.
             if matches!(error.kind, ErrorKind::NoSpace | ErrorKind::Unavailable | ErrorKind::Conflict) {
                 return Err(error);
             }
@@ -340,7 +351,7 @@ impl Merging<'_> {
             self.done.problems.push(format!("a merge cannot be committed: {}", said(&error)));
             return Ok(());
         }
-        settle(self.db, self.place, version, &table.known)?;
+        settle(self.db, self.place, version..=version + 2, &table.known)?;
         let after = Opened::new(self.db, self.place)?.names();
         for name in before.difference(&after) {
             let why = "Lance could not carry it over to the merged files".to_owned();
@@ -364,8 +375,14 @@ fn options() -> CompactionOptions {
 /// old files go. A file that was cut short takes the new versions back.
 ///
 /// `known` is what was there before: damage in it is not what this is about.
-pub(super) fn settle(db: &LanceDb, place: &Place, version: u64, known: &Names) -> Result<(), IndexError> {
+///
+/// `span` is the version before and the last that is ours: a later one is somebody else's, and then nothing more is done.
+pub(super) fn settle(db: &LanceDb, place: &Place, span: RangeInclusive<u64>, known: &Names) -> Result<(), IndexError> {
+    let version = *span.start();
     let versions = manifest::versions(db, place)?;
+    if versions.newest.found.is_after(*span.end()) {
+        return Err(in_use(format!("somebody has committed to the table `{}` meanwhile: stopped", place.name)));
+    }
     let path = |name: &str| place.path.join(name);
     for fragment in versions.newest.manifest.fragments.iter() {
         for file in fragment.referenced_lance_files() {
@@ -407,7 +424,7 @@ pub(super) fn settle(db: &LanceDb, place: &Place, version: u64, known: &Names) -
 }
 
 /// Takes every version after `version` back. Its own files are all still there: nothing has been pruned since.
-pub(super) fn undo(place: &Place, version: u64) -> Result<(), IndexError> {
+fn undo(place: &Place, version: u64) -> Result<(), IndexError> {
     let newer = manifest::list(place)?;
     for found in newer.iter().rev().filter(|found| found.is_after(version)) {
         let path = place.path.join("_versions").join(&found.file);

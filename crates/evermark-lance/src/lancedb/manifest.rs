@@ -177,8 +177,6 @@ pub(super) fn versions(db: &LanceDb, place: &Place) -> Result<Versions, IndexErr
 
 /// Reads one manifest. The outer error refuses the table, the inner one is about this file.
 pub(super) fn read(db: &LanceDb, place: &Place, found: Found) -> Result<Result<Version, Unread>, IndexError> {
-    // Shorter than a footer: Lance would ask the file system for bytes before its beginning.
-    const FOOTER_BYTES: u64 = 16;
     if found.length < FOOTER_BYTES {
         let error = crate::error::corrupt(format!("its manifest has {} bytes", found.length));
         return Ok(Err(Unread { found, error }));
@@ -186,8 +184,7 @@ pub(super) fn read(db: &LanceDb, place: &Place, found: Found) -> Result<Result<V
     let uri = place.uri()?.to_owned();
     let asked = found.clone();
     let read = db.room.run("read a manifest", db.surroundings.deadline, async move {
-        let doing = "read a manifest";
-        let (store, base) = ObjectStore::from_uri(&uri).await.map_err(|error| unreadable(doing, error))?;
+        let (store, base) = ObjectStore::from_uri(&uri).await.map_err(|error| unreadable("read a manifest", error))?;
         let location = ManifestLocation {
             version: asked.version,
             path: asked.scheme.manifest_path(&base, asked.version),
@@ -196,24 +193,7 @@ pub(super) fn read(db: &LanceDb, place: &Place, found: Found) -> Result<Result<V
             e_tag: None,
             identity: None,
         };
-        let manifest =
-            read_manifest(&store, &location.path, location.size).await.map_err(|error| unreadable(doing, error))?;
-        if manifest.version != asked.version {
-            return Err(crate::error::corrupt(format!("a manifest says it is version {}", manifest.version)));
-        }
-        let indices = AssertUnwindSafe(read_manifest_indexes(&store, &location, &manifest)).catch_unwind().await;
-        let indices = match indices {
-            Ok(Ok(indices)) => Ok(indices),
-            Ok(Err(error)) => {
-                let error = unreadable("read the list of indexes", error);
-                if error.kind != ErrorKind::Corrupt {
-                    return Err(error);
-                }
-                Err(said(&error))
-            }
-            Err(_panic) => Err("reading the list of indexes panics".to_owned()),
-        };
-        Ok((manifest, indices))
+        load(&store, &location).await
     });
     match read.map_err(IndexError::from) {
         Ok((manifest, indices)) => Ok(Ok(Version { found, manifest, indices })),
@@ -226,6 +206,76 @@ pub(super) fn read(db: &LanceDb, place: &Place, found: Found) -> Result<Result<V
         Err(error) => Ok(Err(Unread { found, error })),
     }
 }
+
+async fn load(
+    store: &ObjectStore,
+    location: &ManifestLocation,
+) -> Result<(Manifest, Result<Vec<IndexMetadata>, String>), IndexError> {
+    let manifest = read_manifest(store, &location.path, location.size)
+        .await
+        .map_err(|error| unreadable("read a manifest", error))?;
+    if manifest.version != location.version {
+        return Err(crate::error::corrupt(format!("a manifest says it is version {}", manifest.version)));
+    }
+    let indices = AssertUnwindSafe(read_manifest_indexes(store, location, &manifest)).catch_unwind().await;
+    let indices = match indices {
+        Ok(Ok(indices)) => Ok(indices),
+        Ok(Err(error)) => {
+            let error = unreadable("read the list of indexes", error);
+            if error.kind != ErrorKind::Corrupt {
+                return Err(error);
+            }
+            Err(said(&error))
+        }
+        Err(_panic) => Err("reading the list of indexes panics".to_owned()),
+    };
+    Ok((manifest, indices))
+}
+
+/// Returns what past versions name, as far as they can be read: this only tells superseded files from orphans.
+///
+/// Of very many manifests some are read: each names all that was live then, so few names are missed.
+pub(super) fn names_of_past(db: &LanceDb, place: &Place, found: &[Found], read: Past) -> Result<Names, IndexError> {
+    let bytes: u64 = found.iter().map(|found| found.length).sum();
+    let stride = match read {
+        Past::All => 1,
+        Past::Some => usize::try_from(bytes / PAST_BYTES_MAX).unwrap_or(usize::MAX).saturating_add(1),
+    };
+    let uri = place.uri()?.to_owned();
+    let asked: Vec<Found> =
+        found.iter().rev().step_by(stride).filter(|found| found.length >= FOOTER_BYTES).cloned().collect();
+    Ok(db.room.run("read past manifests", db.surroundings.deadline, async move {
+        let mut names = Names::default();
+        let (store, base) = ObjectStore::from_uri(&uri).await.map_err(|error| unreadable("read a manifest", error))?;
+        for found in asked {
+            let location = ManifestLocation {
+                version: found.version,
+                path: found.scheme.manifest_path(&base, found.version),
+                size: Some(found.length),
+                naming_scheme: found.scheme,
+                e_tag: None,
+                identity: None,
+            };
+            if let Ok(Ok((manifest, indices))) = AssertUnwindSafe(load(&store, &location)).catch_unwind().await {
+                names.add(&Version { found, manifest, indices });
+            }
+        }
+        Ok(names)
+    })?)
+}
+
+/// How many of the past manifests must be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    /// What they name decides what is deleted.
+    All,
+    Some,
+}
+
+/// Past manifests read to tell superseded files from orphans. Years of single-row commits leave gigabytes of them.
+const PAST_BYTES_MAX: u64 = 256 << 20;
+/// A manifest's end: position, version, mark. Of a shorter file Lance would ask for bytes before its beginning.
+const FOOTER_BYTES: u64 = 16;
 
 /// Tells whether a manifest that Lance cannot read is undamaged all the same, so that a newer Lance must have written it:
 /// its frame is whole, and its message can be walked field by field to the very end.

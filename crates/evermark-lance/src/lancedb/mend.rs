@@ -42,26 +42,29 @@ pub(super) struct Mended {
     pub(super) dropped_indexes: Vec<DroppedIndex>,
 }
 
+impl Mended {
+    pub(super) fn is_changed(&self) -> bool {
+        !self.lost.is_empty() || self.rows_revived > 0 || !self.dropped_indexes.is_empty()
+    }
+}
+
+/// Mends what it finds and says so in `mended`, whatever stops it later.
 pub(super) fn mend(
     db: &LanceDb,
     place: &Place,
     guard: &Guard,
     dataset: &Arc<Dataset>,
+    mended: &mut Mended,
     watch: Watch<'_>,
-) -> Result<Mended, IndexError> {
-    let mut mended = Mended::default();
-    mend_indexes(db, place, guard, &mut mended)?;
+) -> Result<(), IndexError> {
+    mend_indexes(db, place, guard, mended)?;
     let fragments: Vec<Fragment> = dataset.fragments().iter().cloned().collect();
     for (at, fragment) in fragments.iter().enumerate() {
         watch(&place.name, at as u64, fragments.len() as u64);
-        let dataset = if mended.lost.is_empty() && mended.rows_revived == 0 && mended.dropped_indexes.is_empty() {
-            Arc::clone(dataset)
-        } else {
-            db.open(place)?
-        };
-        mend_fragment(db, place, guard, &dataset, fragment, &mut mended)?;
+        let dataset = if mended.is_changed() { db.open(place)? } else { Arc::clone(dataset) };
+        mend_fragment(db, place, guard, &dataset, fragment, mended)?;
     }
-    Ok(mended)
+    Ok(())
 }
 
 fn mend_indexes(db: &LanceDb, place: &Place, guard: &Guard, mended: &mut Mended) -> Result<(), IndexError> {
@@ -92,7 +95,7 @@ fn mend_indexes(db: &LanceDb, place: &Place, guard: &Guard, mended: &mut Mended)
         db.run("drop a damaged index", async move {
             dataset.drop_index(&dropped).await.map_err(|error| failed("drop a damaged index", error))
         })?;
-        settle(db, place, version, &table.known)?;
+        settle(db, place, version..=version + 1, &table.known)?;
         mended.dropped_indexes.push(DroppedIndex { name, why });
     }
     Ok(())
@@ -312,5 +315,5 @@ fn commit(db: &LanceDb, place: &Place, at: &Arc<Dataset>, operation: Operation) 
         let committed = CommitBuilder::new(at).with_skip_auto_cleanup(true).execute(transaction).await;
         committed.map(|_| ()).map_err(|error| failed("commit a repair", error))
     })?;
-    settle(db, place, version, &known)
+    settle(db, place, version..=version + 1, &known)
 }

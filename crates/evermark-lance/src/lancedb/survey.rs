@@ -3,7 +3,7 @@
 use super::LanceDb;
 use super::census::{Census, Class, Entry, Kept, Tally};
 use super::find::Place;
-use super::manifest::{self, Names, Version, Versions, said};
+use super::manifest::{self, Names, Past, Version, Versions, said};
 use evermark_core::index::IndexError;
 use lance_table::format::{Fragment, IndexMetadata};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -62,15 +62,11 @@ pub(super) fn survey(db: &LanceDb, place: &Place) -> Result<Survey, IndexError> 
 /// Reads the versions and takes the census by them.
 pub(super) fn look(db: &LanceDb, place: &Place) -> Result<(Versions, Census), IndexError> {
     let versions = manifest::versions(db, place)?;
-    let (mut newest, mut pinned, mut older) = (Names::default(), Names::default(), Names::default());
+    let (mut newest, mut pinned) = (Names::default(), Names::default());
     newest.add(&versions.newest);
     versions.pinned.iter().for_each(|version| pinned.add(version));
-    for found in &versions.older {
-        // Only tells superseded from orphan: what cannot be read names nothing. A format that is refused does not either.
-        if let Ok(Ok(version)) = manifest::read(db, place, found.clone()) {
-            older.add(&version);
-        }
-    }
+    let past = if versions.is_uncertain() { Past::All } else { Past::Some };
+    let older = manifest::names_of_past(db, place, &versions.older, past)?;
     let manifests = versions.pinned_damaged.iter().map(|unread| format!("_versions/{}", unread.found.file)).collect();
     let kept = Kept { newest: &newest, pinned: &pinned, older: &older, manifests };
     let census = Census::take(place, &kept)?;

@@ -1,6 +1,6 @@
 //! What is not safe is refused, in words, before anything changes.
 
-use super::kit::{Home, allocated, find, rows, surroundings};
+use super::kit::{Home, allocated, find, manifests, rows, surroundings};
 use evermark_core::error::ErrorKind;
 use evermark_core::index::IndexError;
 use evermark_lance::lancedb::{EverosLock, LanceDb, Run};
@@ -78,6 +78,24 @@ fn a_running_everos() {
     assert!(db.prune(Run::Dry, EverosLock::Held, &mut |_, _, _| {}).is_ok());
     drop(held);
     assert!(db.prune(Run::Real, EverosLock::Take, &mut |_, _, _| {}).is_ok());
+}
+
+#[test]
+fn somebody_who_commits_meanwhile() {
+    let home = Home::with(&[1; 100]);
+    let mut done = false;
+    let db = find(&home.db);
+    let outcomes = db
+        .prune(Run::Real, EverosLock::Take, &mut |_, _, _| {
+            if !std::mem::replace(&mut done, true) {
+                home.append(100..120);
+            }
+        })
+        .unwrap();
+    let error = outcomes[0].result.as_ref().unwrap_err();
+    assert!(error.kind == ErrorKind::Conflict && error.message.contains("committed"), "{error}");
+    assert_eq!(rows(&home.table()).len(), 120);
+    assert!(manifests(&home.table()).len() > 60, "it stopped half-way");
 }
 
 /// Refused as a table, with this word in the message, and left as it is.

@@ -147,3 +147,41 @@ fn a_single_table_and_a_name_narrow_the_work() {
     assert_eq!(direct.survey().len(), 1);
     assert_eq!(direct.quarantine(), home.db.with_file_name("db.quarantine"));
 }
+
+#[test]
+fn directories_shrink_with_what_they_hold() {
+    let home = Home::with(&[20, 20]);
+    let before = rows(&home.table());
+    let dir = home.table().join("_transactions");
+    let blocks = |dir: &std::path::Path| std::os::unix::fs::MetadataExt::blocks(&fs::metadata(dir).unwrap()) * 512;
+    for n in 0..4_000 {
+        fs::write(dir.join(format!("{n}-00000000-0000-0000-0000-000000000000.txn")), b"").unwrap();
+    }
+    let large = blocks(&dir);
+    prune(&home.db);
+    if large > 64 << 10 {
+        assert!(blocks(&dir) <= 8 << 10, "{large} before, {} after", blocks(&dir));
+    } else {
+        eprintln!("SKIPPED: directories weigh nothing on this file system");
+    }
+    assert_eq!(rows(&home.table()), before);
+    home.append(40..50);
+    assert_eq!(rows(&home.table()).len(), 50);
+}
+
+#[test]
+fn a_directory_that_was_half_replaced_is_put_back() {
+    let home = Home::with(&[20, 20]);
+    let before = rows(&home.table());
+    for name in ["data", "_versions"] {
+        let path = |suffix: &str| home.table().join(format!("{name}{suffix}"));
+        fs::create_dir(path(".evermark-new")).unwrap();
+        for entry in fs::read_dir(path("")).unwrap().flatten() {
+            fs::hard_link(entry.path(), path(".evermark-new").join(entry.file_name())).unwrap();
+        }
+        fs::rename(path(""), path(".evermark-old")).unwrap();
+    }
+    prune(&home.db);
+    assert_eq!(rows(&home.table()), before);
+    assert_eq!(survey(&home.db).tally(Class::Unknown).files, 0);
+}
