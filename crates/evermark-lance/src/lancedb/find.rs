@@ -40,6 +40,8 @@ pub(super) struct Places {
     pub(super) everos_lock: Option<PathBuf>,
     /// A single table was named by its own path.
     single: bool,
+    /// The table is Evermark's own.
+    pub(super) is_ours: bool,
 }
 
 impl Places {
@@ -73,7 +75,7 @@ impl Places {
             let found = tables(&path)?;
             (path, found, false)
         };
-        let mut places = Self { everos_lock: everos_lock(&dir), dir, tables: Vec::new(), single };
+        let mut places = Self { everos_lock: everos_lock(&dir), dir, tables: Vec::new(), single, is_ours: false };
         let quarantine = places.quarantine();
         places.tables = found
             .into_iter()
@@ -98,7 +100,7 @@ impl Places {
     }
 
     pub(super) fn of_one(place: Place) -> Self {
-        Self { dir: place.path.clone(), tables: vec![place], everos_lock: None, single: true }
+        Self { dir: place.path.clone(), tables: vec![place], everos_lock: None, single: true, is_ours: true }
     }
 
     /// What a measurement of the whole is about.

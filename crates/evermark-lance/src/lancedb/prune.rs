@@ -94,7 +94,9 @@ pub(super) fn prune(
     run: Run,
     watch: Watch<'_>,
 ) -> Result<Pruned, IndexError> {
-    if run == Run::Real {
+    // Our own table keeps so few versions that its directories stay small.
+    let is_foreign = !db.places.is_ours;
+    if run == Run::Real && is_foreign {
         shrink::resume(place)?;
     }
     let listed = manifest::list(place)?;
@@ -146,7 +148,9 @@ pub(super) fn prune(
     // Only now: making a directory may need the space that was just freed.
     set_aside(db, place, &versions, &plan.set_aside, &mut pruned)?;
     drop_empty_dirs(place, &census);
-    shrink::shrink(place);
+    if is_foreign {
+        shrink::shrink(place);
+    }
     pruned.allocated_after = census::allocated(&place.path);
     Ok(pruned)
 }

@@ -61,6 +61,9 @@ pub(crate) fn run(args: &InitArgs, root: &Root, out: &mut Out) -> anyhow::Result
     }
     out.line(format_args!("  {:8} {}", did(is_new), layout.identity_file().display()));
     out.line(format_args!("  {wrote:8} {}", settings.display()));
+    if layout.root().join(".index/lancedb").is_dir() {
+        out.line("`evermark adopt` takes over the vectors that EverOS has paid for, and shows what its index weighs");
+    }
     out.line("next: `evermark serve`, or `evermark add --sender me --message 'I like oolong' --flush`");
     Ok(Exit::Ok)
 }
