@@ -1,30 +1,32 @@
 //! Looking at something that may not answer: the last answer stands in, with its age.
 //!
 //! A status must come at once, also while the ledger is locked or the index hangs. So what may block is asked in a thread of its
-//! own, at most one at a time, and waited for only so long.
+//! own, at most one at a time, and waited for only so long. Who comes while somebody else is asking waits for that answer.
 
 use crate::engine::POISON;
 use crate::error::Error;
 use crate::health::with_causes;
 use evermark_core::world::World;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// The answers of one thing that is asked again and again.
 pub(crate) struct Probe<T> {
     state: Mutex<State<T>>,
+    /// Rung when an asking has ended.
+    answered: Condvar,
 }
 
 struct State<T> {
     last: Option<(T, Duration)>,
-    /// Somebody asks and has no answer yet.
-    is_asking: bool,
+    /// Since when somebody asks and has no answer yet.
+    asking_since: Option<Duration>,
 }
 
 impl<T> Default for Probe<T> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { last: None, is_asking: false }) }
+        Self { state: Mutex::new(State { last: None, asking_since: None }), answered: Condvar::new() }
     }
 }
 
@@ -48,11 +50,22 @@ impl<T: Clone + Send + 'static> Probe<T> {
         look: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Seen<T> {
         {
+            let began = world.monotonic();
             let mut state = self.state.lock().expect(POISON);
-            if state.is_asking {
-                return state.stale(world.monotonic(), "it has not answered the question before this one".to_owned());
+            if let Some(since) = state.asking_since {
+                let left = limit.saturating_sub(began.saturating_sub(since));
+                let wait = self.answered.wait_timeout_while(state, left, |state| state.asking_since.is_some());
+                state = wait.expect(POISON).0;
+                // An answer that came after we did is as good as one of our own.
+                if let Some((value, _)) = state.last.as_ref().filter(|(_, at)| *at >= began) {
+                    return Seen { value: Some(value.clone()), age: None, problem: None };
+                }
+                if state.asking_since.is_some() {
+                    let problem = "it has not answered the question before this one";
+                    return state.stale(world.monotonic(), problem.to_owned());
+                }
             }
-            state.is_asking = true;
+            state.asking_since = Some(world.monotonic());
         }
         let (answer, answered) = sync_channel(1);
         let (probe, clock) = (Arc::clone(self), Arc::clone(world));
@@ -61,17 +74,19 @@ impl<T: Clone + Send + 'static> Probe<T> {
             let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
             let looked = looked.unwrap_or_else(|_| Err(Error::Busy("looking at it panicked".to_owned())));
             let mut state = probe.state.lock().expect(POISON);
-            state.is_asking = false;
+            state.asking_since = None;
             if let Ok(value) = &looked {
                 state.last = Some((value.clone(), clock.monotonic()));
             }
             drop(state);
+            probe.answered.notify_all();
             // Nobody may be waiting any more.
             drop(answer.send(looked));
         });
         if let Err(error) = spawned {
             let mut state = self.state.lock().expect(POISON);
-            state.is_asking = false;
+            state.asking_since = None;
+            self.answered.notify_all();
             return state.stale(world.monotonic(), format!("no thread to ask it: {error}"));
         }
         match answered.recv_timeout(limit) {
@@ -92,3 +107,6 @@ impl<T: Clone> State<T> {
         Seen { value, age, problem: Some(problem) }
     }
 }
+
+#[cfg(test)]
+mod tests;
