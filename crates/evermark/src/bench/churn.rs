@@ -251,8 +251,11 @@ fn act(
     if let Some(daemon) = daemon {
         checks.push(check("the daemon lives", !daemon.has_ended(), ""));
     }
-    let ails = args.fault == Some(FaultArg::Compaction);
-    let expected = if ails { Expected::Ailing } else { Expected::Sound };
+    let expected = match args.fault {
+        Some(FaultArg::Compaction) => Expected::Ailing,
+        Some(FaultArg::Fd) => Expected::Scant,
+        Some(FaultArg::Enospc | FaultArg::Kill) | None => Expected::Sound,
+    };
     let look = |expected| {
         let found = check::ours(run, vault, word, expected, faults.n_acknowledged, args.seed);
         found.unwrap_or_else(|error| Found::failed(run, word, &error))

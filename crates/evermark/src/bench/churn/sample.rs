@@ -16,9 +16,11 @@ use std::time::Duration;
 
 /// How often a sample is kept; in between, only peaks and violations count.
 const KEPT_EVERY: Duration = Duration::from_millis(250);
-/// After each look comes a rest this many times as long, so that looking takes a tenth of a processor at most.
-const REST: u32 = 9;
+/// After each look comes a rest this many times as long, so that looking takes a fortieth of a processor at most.
+const REST: u32 = 39;
 const REST_MIN: Duration = Duration::from_millis(5);
+/// What is kept in reserve for a full disk: nobody's data.
+const BALLAST: &str = "ballast";
 const MARKDOWN_EVERY: Duration = Duration::from_secs(2);
 /// A survey reads every manifest: now and then is enough.
 const SURVEYED_EVERY: Duration = Duration::from_secs(5);
@@ -53,7 +55,6 @@ fn scaled(ratio: f64, bytes: u64) -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Word {
     pub(super) live: Option<u64>,
-    pub(super) ballast: u64,
 }
 
 /// One look.
@@ -167,7 +168,8 @@ pub(super) fn look(run: &Run, word: Word, markdown: u64) -> Sample {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         rss = status_bytes(&status, "VmRSS").unwrap_or_default();
     }
-    let Word { live, ballast } = word;
+    let Word { live } = word;
+    let ballast = allocated(&run.index.join(BALLAST));
     Sample { at, allocated: files + deleted, deleted, live, ballast, markdown, rss, descriptors }
 }
 
@@ -198,7 +200,7 @@ pub(super) fn ask(run: &Run, word: &Mutex<Word>) {
     loop {
         if let Some(health) = run.client().and_then(|client| client.get("/health").ok()) {
             if let Some(live) = health.pointer("/evermark/index/live_bytes").and_then(Value::as_u64) {
-                *held(word) = Word { live: Some(live), ballast: ballast(&health) };
+                *held(word) = Word { live: Some(live) };
             }
             let now = verdict(&health);
             if now != last {
@@ -216,7 +218,7 @@ pub(super) fn ask(run: &Run, word: &Mutex<Word>) {
 pub(super) fn ask_peer(run: &Run, word: &Mutex<Word>) {
     loop {
         if let Some(live) = surveyed(&run.index) {
-            *held(word) = Word { live: Some(live), ballast: 0 };
+            *held(word) = Word { live: Some(live) };
         }
         if !run.wait(SURVEYED_EVERY, Phase::Checking) {
             return;
@@ -231,11 +233,6 @@ fn surveyed(index: &Path) -> Option<u64> {
     let said: Value = serde_json::from_slice(&survey.output().ok()?.stdout).ok()?;
     let tables = said["tables"].as_array().filter(|tables| !tables.is_empty())?;
     tables.iter().map(|table| table["live_bytes"].as_u64()).sum()
-}
-
-/// Returns the bytes kept in reserve, which are no one's data.
-fn ballast(health: &Value) -> u64 {
-    health.pointer("/evermark/index/ballast/bytes").and_then(Value::as_u64).unwrap_or_default()
 }
 
 /// Returns health's verdict and the codes of its reasons.
