@@ -133,7 +133,7 @@ impl Inner {
         let dir = session.dir()?;
         let mut folder = Folder::default();
         let mut broken = Vec::new();
-        for path in self.files_in(&dir) {
+        for path in self.files_in(&dir)? {
             let name = name_of(&path);
             if let Some(sequence) = inbox_sequence(name) {
                 folder.sequence = folder.sequence.max(sequence);
@@ -183,7 +183,15 @@ impl Inner {
             }
         }
         for dir in dirs {
-            let Some(session) = self.session_of(dir)? else { continue };
+            let session = match self.session_of(dir) {
+                Ok(Some(session)) => session,
+                Ok(None) => continue,
+                Err(error) => {
+                    // Its messages are safe, and are met again when somebody adds to the session. The others must not wait.
+                    tracing::warn!(dir, %error, "a session's folder cannot be looked at now");
+                    continue;
+                }
+            };
             let folder = self.read_folder(&session)?;
             self.inbox.set_count(&session, folder.open_messages().len());
             if !folder.plans.is_empty() || folder.queued().0 {
@@ -195,7 +203,7 @@ impl Inner {
 
     /// Returns whose folder this is, from the first file in it that can be read.
     fn session_of(&self, dir: &str) -> Result<Option<Session>, Error> {
-        for path in self.files_in(dir) {
+        for path in self.files_in(dir)? {
             let name = name_of(&path);
             let Some(FileBytes { bytes, .. }) = self.read_if_there(&path)? else {
                 continue;
@@ -216,12 +224,15 @@ impl Inner {
 }
 
 impl Inner {
-    /// Returns the paths of the files in a folder, in order.
-    fn files_in(&self, dir: &str) -> Vec<String> {
+    /// Returns the paths of the files in a folder, in order. A folder that cannot be listed is not an empty one.
+    fn files_in(&self, dir: &str) -> Result<Vec<String>, Error> {
         let mut paths = Vec::new();
-        self.vault.scan_under(dir, &mut |path, _| paths.push(path.to_owned()));
+        let report = self.vault.scan_under(dir, &mut |path, _| paths.push(path.to_owned()));
+        if let Some((rel, reason)) = report.unknown.into_iter().next() {
+            return Err(evermark_store::error::Error::Unknown { rel, reason }.into());
+        }
         paths.sort_unstable();
-        paths
+        Ok(paths)
     }
 
     /// Reads a file; `None` when it is not there.

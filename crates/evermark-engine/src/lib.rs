@@ -13,6 +13,7 @@ mod indexer;
 mod live;
 pub mod maintenance;
 mod open;
+mod ownership;
 mod pause;
 mod probe;
 mod prune;

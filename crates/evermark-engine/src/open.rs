@@ -97,6 +97,8 @@ impl Inner {
             embedder.close();
         }
         self.tasks.join();
+        // What is derived is made again by whoever has the root next.
+        self.still_ours()?;
         // What cannot be written now is found by the next process: its jobs are not done.
         let flushed = match self.flush_now() {
             Err(error) if error.kind().is_transient() && self.paused().is_some() => {
@@ -130,6 +132,7 @@ impl Inner {
 
     /// Puts anew in place what is derived and has vanished or broken under us. Cheap when all is well.
     pub(crate) fn heal(&self) -> Result<(), Error> {
+        self.still_ours()?;
         if self.rebuilding.load(Ordering::Acquire) || (self.ledger().still_there() && self.index_is_there()) {
             return Ok(());
         }

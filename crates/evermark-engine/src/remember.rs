@@ -11,13 +11,14 @@ use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::inbox::{Folder, Session};
 use crate::tasks::Tick;
+use evermark_core::error::ErrorKind;
 use evermark_core::extract::{self, SegmentPolicy};
 use evermark_core::id::{Kind, Owner};
 use evermark_core::markdown::DailyFile;
 use evermark_core::markdown::EntryDraft;
 use evermark_core::markdown::inbox::{self, Batch, Mode};
 use evermark_core::markdown::segment::{self, SegmentPlan, memcell_id};
-use evermark_core::markdown::{inbox_path, path_for, segment_path};
+use evermark_core::markdown::{self, inbox_path, path_for, segment_path};
 use evermark_core::memory::{Body, Digest32, Memory, Message};
 use evermark_core::reconcile::Seen;
 use jiff::Timestamp;
@@ -38,6 +39,7 @@ struct Made {
 
 impl Inner {
     pub(crate) fn add(&self, request: AddRequest) -> Result<Receipt, Error> {
+        self.still_ours()?;
         let session = Session { scope: request.scope, id: request.session_id };
         let message_count = request.messages.len();
         let queued = request.queued && !request.defer_extraction;
@@ -78,6 +80,7 @@ impl Inner {
     }
 
     pub(crate) fn flush(&self, request: FlushRequest) -> Result<Receipt, Error> {
+        self.still_ours()?;
         let session = Session { scope: request.scope, id: request.session_id };
         let lock = self.inbox.lock(&session);
         let held = lock.lock().expect(POISON);
@@ -100,6 +103,7 @@ impl Inner {
 
     /// Extracts one session that waits in the background.
     pub(crate) fn remember_tick(&self) -> Result<Tick, Error> {
+        self.still_ours()?;
         let Some(session) = self.inbox.take_due() else { return Ok(Tick::Idle(Duration::from_secs(3600))) };
         let lock = self.inbox.lock(&session);
         let _held = lock.lock().expect(POISON);
@@ -179,8 +183,7 @@ impl Inner {
     /// Tells whether an extracted message with this id says the same.
     fn is_written_down(&self, session: &Session, message: &Message) -> Result<bool, Error> {
         for path in self.ledger().files_of_message(&session.scope, &session.id, &message.id)? {
-            let Ok(Some((_, reading))) = self.read_memories(&path) else { continue };
-            if reading.memories.iter().any(|memory| says(memory, session, message)) {
+            if self.surely_read(&path)?.iter().any(|memory| says(memory, session, message)) {
                 return Ok(true);
             }
         }
@@ -194,15 +197,22 @@ impl Inner {
             let path = path_for(&Owner::user(session.scope.clone(), owner), Kind::Episode, self.today())?;
             let known = self.ledger().file(&path)?.map(|row| row.known.stamp);
             match self.vault.look(&path) {
-                Seen::Present(stamp) if known != Some(stamp) => {
-                    if let Ok(Some((_, reading))) = self.read_memories(&path) {
-                        episodes.extend(reading.memories);
-                    }
-                }
-                Seen::Present(_) | Seen::Absent { .. } | Seen::Unknown => {}
+                Seen::Present(stamp) if known == Some(stamp) => {}
+                Seen::Present(_) | Seen::Unknown => episodes.extend(self.surely_read(&path)?),
+                Seen::Absent { .. } => {}
             }
         }
         Ok(episodes)
+    }
+
+    /// Returns a file's memories, or why nobody can tell now what it holds: a guess would store messages twice. What is
+    /// gone, or is no file that we could have written, holds none.
+    fn surely_read(&self, path: &str) -> Result<Vec<Memory>, Error> {
+        match self.vault.read(path, self.settings.file_bytes_max) {
+            Ok(file) => Ok(markdown::read_file(path, &file.bytes, &self.settings.timezone, &[]).memories),
+            Err(error) if error.kind() == ErrorKind::NotFound || error.finding().is_some() => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Refuses what would exceed the inbox's bounds.

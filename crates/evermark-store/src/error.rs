@@ -33,6 +33,12 @@ pub enum Error {
     #[error("{} is in use by an EverOS server, which holds {}", root.display(), lock.display())]
     HeldByEveros { root: PathBuf, lock: PathBuf },
 
+    #[error("{} is not in its place any more: {reason}", root.display())]
+    Lost { root: PathBuf, reason: &'static str },
+
+    #[error("cannot look at `{rel}`: {reason}")]
+    Unknown { rel: String, reason: String },
+
     #[error("{} is on a file system without locks", path.display())]
     NoLocks { path: PathBuf, source: io::Error },
 
@@ -57,9 +63,12 @@ impl Error {
                 ErrorKind::Invalid
             }
             Self::Conflict { .. } => ErrorKind::Conflict,
-            Self::Busy { .. } | Self::Held { .. } | Self::HeldByEveros { .. } | Self::NoLocks { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Busy { .. }
+            | Self::Held { .. }
+            | Self::HeldByEveros { .. }
+            | Self::Lost { .. }
+            | Self::Unknown { .. }
+            | Self::NoLocks { .. } => ErrorKind::Unavailable,
             Self::Ledger { source, .. } => sqlite_kind(source),
             Self::LedgerDamaged { .. } => ErrorKind::Corrupt,
         }

@@ -95,6 +95,14 @@ impl RootLock {
         same_file(&self.file, &self.layout.lock_file())
     }
 
+    /// Takes the root anew after the lock file has gone from its place, keeping whatever else is held.
+    ///
+    /// Errors: those of [`Self::take`]; [`Error::Held`] when somebody else was quicker.
+    pub fn take_again(&mut self) -> Result<()> {
+        self.file = lock_file(&self.layout)?;
+        self.sign()
+    }
+
     /// Returns who signed the lock file last. It says nothing about whether that process still holds it.
     pub fn last_holder(layout: &Layout) -> Option<Holder> {
         let file = open_existing(&layout.lock_file()).ok()?;

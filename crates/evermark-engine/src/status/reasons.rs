@@ -65,6 +65,13 @@ impl Inner {
     }
 
     fn of_files(&self, status: &Status, seen: &Seen, reasons: &mut Reasons) {
+        if let Err(error) = self.still_ours() {
+            reasons.failing(
+                "root_lost",
+                format!("{error}; nothing is written meanwhile"),
+                Some("bring its volume back; if another process took the root over, stop one of them"),
+            );
+        }
         if let Some(held) = &seen.held {
             reasons.failing(
                 "mass_delete_held",

@@ -5,6 +5,7 @@ mod crash;
 mod derived;
 mod health;
 mod kit;
+mod ownership;
 mod pause;
 mod remember;
 mod repair;

@@ -1,8 +1,8 @@
 //! Add and flush: what is stored, extracted, and found again.
 
-use crate::kit::{Kit, add, ask, flush, search, subjects};
+use crate::kit::{Kit, add, ask, flush, flush_of, search, subjects, try_add};
 use evermark_core::memory::Role::{Assistant, User};
-use evermark_engine::add::Progress;
+use evermark_engine::add::{FlushRequest, Progress};
 use evermark_engine::search::Method;
 use serde_json::json;
 
@@ -139,4 +139,36 @@ fn a_damaged_inbox_file_is_told_of_kept_and_read_again_when_mended() {
     assert_eq!(flush(&engine, "s").progress, Progress::Extracted);
     assert_eq!(engine.status().expect("status").findings, []);
     assert_eq!(search(&engine, "mira", "spare key").episodes.len(), 1);
+}
+
+#[test]
+fn sending_again_while_files_cannot_be_read_stores_nothing_twice() {
+    let said = [(0, "mira", User, "The spare key is under the third stone.")];
+    let (mut n_refused, mut nth) = (0, 0);
+    for point in ["vault.read", "vault.look", "vault.list_dir", "vault.stat_file"] {
+        loop {
+            nth += 1;
+            let kit = Kit::new();
+            let engine = kit.open();
+            add(&engine, "s", &said);
+            // Written down, and not yet in the ledger: only the files tell.
+            let made = engine.flush(FlushRequest { wait_indexed: None, ..flush_of("s") }).expect("flushed");
+            assert_eq!(made.facts, 1);
+            kit.world.arm(point, nth);
+            n_refused += usize::from(try_add(&engine, "s", &said).is_err());
+            n_refused += usize::from(engine.flush(flush_of("s")).is_err());
+            let was_passed = !kit.world.is_armed(point);
+            kit.world.disarm();
+            assert_eq!(add(&engine, "s", &said).stored, 0, "{point}, {nth}");
+            flush(&engine, "s");
+            engine.quiesce().expect("synced");
+            let verified = engine.verify(&mut |_| {}).expect("verified");
+            assert_eq!((verified.rows, verified.is_clean()), (2, true), "{point}, {nth}: {verified:?}");
+            if !was_passed {
+                break;
+            }
+        }
+        nth = 0;
+    }
+    assert!(n_refused > 0, "no failure was met");
 }

@@ -57,6 +57,20 @@ fn a_deleted_lock_file_is_noticed() {
 }
 
 #[test]
+fn a_deleted_lock_file_is_made_again_by_whoever_comes_first() {
+    let (_dir, layout) = root();
+    let mut lock = RootLock::take(&layout, &RealWorld::new(), None).unwrap();
+    std::fs::remove_file(layout.lock_file()).unwrap();
+    lock.take_again().unwrap();
+    assert!(lock.still_held());
+    RootLock::take(&layout, &RealWorld::new(), None).unwrap_err();
+    std::fs::remove_file(layout.lock_file()).unwrap();
+    let thief = RootLock::take(&layout, &RealWorld::new(), None).unwrap();
+    assert!(matches!(lock.take_again(), Err(Error::Held { .. })));
+    assert!(!lock.still_held() && thief.still_held());
+}
+
+#[test]
 fn an_everos_server_and_we_exclude_each_other() {
     let (_dir, layout) = root();
     let path = layout.everos_lock_file();
