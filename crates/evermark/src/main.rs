@@ -41,6 +41,9 @@ fn main() -> ExitCode {
     };
     if cli.command.opens_engine() {
         wiring::complete_environment(&env);
+        if let Err(error) = signals::outlive_size_limit() {
+            output::note(format_args!("note: a limit of file sizes (ulimit -f) would end this process: {error}"));
+        }
     }
     let mut out = Out::new(cli.json, cli.color, env.get("NO_COLOR").is_some());
     let result = commands::run(&cli, &env, &mut out);

@@ -1,7 +1,16 @@
-//! How the daemon is asked to end: once, and it finishes what runs; twice, and it ends at once.
+//! How the daemon is asked to end: once, and it finishes what runs; twice, and it ends at once. And a signal that must end
+//! nothing.
 
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Makes a write beyond the limit of a file's size (`ulimit -f`) fail as on a full disk. Unasked, SIGXFSZ ends the process.
+pub(crate) fn outlive_size_limit() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    // A handler is all that is needed, and it stays when runtime and listener are gone.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+}
 
 /// The signals that ask us to end.
 pub(crate) struct Ending {
