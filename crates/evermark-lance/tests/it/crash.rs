@@ -69,3 +69,33 @@ fn a_failed_compaction_leaves_the_rows_where_they_were() {
         assert_eq!(after[&key(&amy, "3")], fact(&amy, "3", "coffee").memory.digest(), "{point}");
     }
 }
+
+#[test]
+fn a_thousand_merges_that_fail_at_their_end_leave_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let amy = user("amy");
+    let world = FaultWorld::new();
+    let index = open_in(dir.path(), world.clone()).unwrap();
+    for id in 0..20 {
+        index.upsert(&[fact(&amy, &id.to_string(), "tea")]).unwrap();
+        index.flush().unwrap();
+    }
+    let before = contents(&index);
+    let mut largest = 0;
+    for round in 0..1000 {
+        // All of its output is written, and the commit is what fails.
+        world.arm("lance.merged", io::ErrorKind::Other);
+        index.upkeep().unwrap_err();
+        let bytes = index.info().unwrap().allocated_bytes;
+        if round < 3 {
+            largest = largest.max(bytes);
+        }
+        assert!(bytes <= largest + (64 << 10), "round {round}: {bytes} bytes, {largest} at first");
+    }
+    assert_eq!(contents(&index), before);
+    index.upkeep().unwrap();
+    let info = index.info().unwrap();
+    assert!(info.allocated_bytes <= info.live_bytes + (64 << 10), "{info:?}");
+    drop(index);
+    assert_eq!(contents(&open(dir.path())), before);
+}

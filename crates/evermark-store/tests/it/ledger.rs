@@ -4,6 +4,7 @@ use evermark_core::id::{Kind, MemoryKey, Owner, Scope};
 use evermark_core::memory::Digest32;
 use evermark_core::reconcile::Stamp;
 use evermark_core::world::{RealWorld, World};
+use evermark_store::jobs::{Fingerprint, NewJob, Priority, Reason};
 use evermark_store::ledger::catalog::{Changes, Entry, FileRecord, MessageRef, Removed, State};
 use evermark_store::ledger::{Binding, Ledger, Opened};
 use std::io;
@@ -392,4 +393,38 @@ fn a_hundred_thousand_entries_take_seconds_not_minutes() {
         desk.ledger.size_bytes()
     );
     assert!(recorded < Duration::from_secs(60), "{recorded:?}");
+}
+
+#[test]
+fn a_hundred_thousand_files_made_and_deleted_leave_a_small_ledger() {
+    let desk = Desk::new();
+    let mut sizes = Vec::new();
+    for round in 0..20_u8 {
+        let paths: Vec<String> = (0..5000).map(|file| format!("a/b/users/u{round}/f{file}.md")).collect();
+        for some in paths.chunks(1000) {
+            let files: Vec<_> = some.iter().map(|path| record(path, &[(path.as_str(), "one")])).collect();
+            let job = |path: &String, reason, fingerprint| NewJob {
+                path: path.clone(),
+                reason,
+                priority: Priority::Background,
+                fingerprint,
+            };
+            let changed = |path| job(path, Reason::Changed, Fingerprint::Stamp(stamp(1)));
+            desk.ledger.enqueue(&some.iter().map(changed).collect::<Vec<_>>()).unwrap();
+            desk.ledger.record(&files).unwrap();
+            let claims = desk.ledger.claim(1000, Duration::from_secs(60)).unwrap();
+            desk.ledger.complete(&claims).unwrap();
+            let gone = |path| job(path, Reason::Gone, Fingerprint::Gone);
+            desk.ledger.enqueue(&some.iter().map(gone).collect::<Vec<_>>()).unwrap();
+            desk.ledger.forget(some).unwrap();
+            let claims = desk.ledger.claim(1000, Duration::from_secs(60)).unwrap();
+            desk.ledger.complete(&claims).unwrap();
+        }
+        sizes.push(desk.ledger.size_bytes());
+    }
+    assert_eq!(desk.ledger.counts().unwrap().files, 0);
+    assert_eq!(desk.ledger.job_stats().unwrap().open, 0);
+    // Pages are used again and the log is folded in: the first rounds tell how large it ever gets.
+    assert!(sizes[19] <= sizes[2] + (1 << 20), "{sizes:?}");
+    assert!(sizes[19] < 16 << 20, "{sizes:?}");
 }
