@@ -7,7 +7,7 @@
 //! by what is selected: `--package evermark` would compile most dependencies once more, with other features.
 
 use crate::chore::{self, Failure};
-use crate::{layers, lockfile};
+use crate::{layers, lockfile, reliability};
 use std::time::{Duration, Instant};
 
 /// How long the advisory database may take to arrive; it is some ten megabytes.
@@ -28,6 +28,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", check: || cargo(&["fmt", "--all", "--check"]) },
     Step { name: "layers", check: || layers::run().map(|()| Outcome::Passed) },
     Step { name: "lockfile", check: || lockfile::run().map(|()| Outcome::Passed) },
+    Step { name: "reliability", check: || reliability::run().map(|()| Outcome::Passed) },
     Step { name: "deny", check: || cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"]) },
     Step { name: "advisories", check: advisories },
     Step { name: "clippy", check: || cargo(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"]) },

@@ -1,7 +1,7 @@
 //! Repository chores, with the standard library alone: what CI runs is what a person runs.
 //!
 //! `ci` runs every check, light first. `layers` proves the arrows between the crates, `lockfile` holds the number of
-//! packages, `bench` builds the program and measures it.
+//! packages, `reliability` compares docs/reliability.md with the tests it names, `bench` builds the program and measures it.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
 
 mod bench;
@@ -9,6 +9,7 @@ mod chore;
 mod ci;
 mod layers;
 mod lockfile;
+mod reliability;
 mod sources;
 
 use chore::Failure;
@@ -20,6 +21,7 @@ usage: cargo xtask <chore>
   ci [STEP…]    every check that guards a commit, light first; or only the named ones
   layers        the arrows between the crates, and what libraries must not do
   lockfile      the number of packages in Cargo.lock, against its ceiling
+  reliability   every scenario of docs/reliability.md, and that the tests it names are there
   bench ARG…    build the program, then run `evermark bench ARG…`";
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(rest),
         "layers" => layers::run(),
         "lockfile" => lockfile::run(),
+        "reliability" => reliability::run(),
         "bench" => bench::run(rest),
         "help" | "-h" | "--help" => {
             println!("{HELP}");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_evermark");
@@ -181,12 +182,20 @@ pub(crate) struct Daemon {
     child: Child,
     pub(crate) url: String,
     pub(crate) ready: Value,
+    log: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Daemon {
     pub(crate) fn start(home: &Home, env: &[(&str, &str)]) -> Self {
         let mut command = home.command(&["--json", "serve", "--port", "0"]);
-        let mut child = command.envs(env.iter().copied()).spawn().expect("the program starts");
+        command.envs(env.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts a daemon by a command that ends up as `serve --json`.
+    #[track_caller]
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("the program speaks");
@@ -196,10 +205,29 @@ impl Daemon {
             panic!("no daemon ({}): {line}{}", done.status, String::from_utf8_lossy(&done.stderr));
         };
         let url = ready["address"].as_str().expect("an address").to_owned();
-        // Nobody reads its log while it runs; a full pipe would stop it.
+        // A full pipe would stop it: its log is read all the time.
         let mut stderr = child.stderr.take().expect("piped");
-        std::thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
-        Self { child, url, ready }
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            let mut some = [0; 4096];
+            while let Ok(n @ 1..) = stderr.read(&mut some) {
+                kept.lock().expect("nobody panics with it").extend_from_slice(&some[..n]);
+            }
+        });
+        Self { child, url, ready, log }
+    }
+
+    /// Returns what it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().expect("nobody panics with it")).into_owned()
+    }
+
+    /// Returns the end of its log, for those who have to find out.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(25)..].join("\n")
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -230,6 +258,16 @@ impl Daemon {
         assert_eq!(status.code(), Some(0), "a daemon that is asked to end ends well");
     }
 
+    /// Asks for a page and returns its JSON; `None` when the daemon is not there.
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        get(&self.url, path)
+    }
+
+    /// Tells whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends a request and returns status and body; `None` when the daemon is not there.
     pub(crate) fn post(&self, path: &str, body: &str) -> Option<(u16, Value)> {
         post(&self.url, path, body)
@@ -245,11 +283,21 @@ impl Drop for Daemon {
     }
 }
 
+/// Longer than any answer takes; a daemon that was stopped must not stop the test.
+const PATIENCE: Duration = Duration::from_secs(75);
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+    config.timeout_global(Some(PATIENCE)).build().into()
+}
+
+pub(crate) fn get(url: &str, path: &str) -> Option<Value> {
+    agent().get(format!("{url}{path}")).call().ok()?.body_mut().read_json().ok()
+}
+
 pub(crate) fn post(url: &str, path: &str, body: &str) -> Option<(u16, Value)> {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
-    let agent = ureq::Agent::from(config);
     let mut response =
-        agent.post(format!("{url}{path}")).content_type("application/json").send(body.as_bytes()).ok()?;
+        agent().post(format!("{url}{path}")).content_type("application/json").send(body.as_bytes()).ok()?;
     let status = response.status().as_u16();
     Some((status, response.body_mut().read_json().ok()?))
 }

@@ -14,6 +14,7 @@ mod config;
 mod crash;
 mod daemon;
 mod doctor;
+mod faults;
 mod kit;
 #[cfg(feature = "lance")]
 mod lancedb;
