@@ -371,8 +371,19 @@ pub(crate) enum IndexCommand {
     Rebuild,
 }
 
+/// What every command on foreign tables should say.
+const FOREIGN: &str = "\
+With --lancedb, PATH is a directory of *.lance tables, one such table, or an EverOS root; no root of Evermark is needed. Stop the
+program that owns it first: prune and compact refuse while they see it in use. What is damaged is set aside in PATH.quarantine.
+
+Examples:
+  evermark index status --lancedb ~/.everos
+  evermark index prune --lancedb ~/.everos --dry-run
+  evermark index compact --lancedb data/lancedb --table episode --json";
+
 /// Which index is meant.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = FOREIGN)]
 pub(crate) struct IndexArgs {
     /// Not the root's index: a LanceDB directory that something else made
     #[arg(long, value_name = "PATH")]
@@ -383,6 +394,7 @@ pub(crate) struct IndexArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(after_help = FOREIGN)]
 pub(crate) struct IndexWorkArgs {
     #[command(flatten)]
     pub(crate) index: IndexArgs,

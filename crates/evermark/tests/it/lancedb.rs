@@ -62,6 +62,14 @@ fn a_foreign_directory_is_measured_pruned_compacted_and_verified_without_a_root(
 }
 
 #[test]
+fn help_says_what_path_may_be() {
+    for verb in ["status", "prune", "compact", "verify"] {
+        let help = Home::new().run(&["index", verb, "--help"]);
+        assert!(help.ok().stdout.contains("an EverOS root") && help.stdout.contains("Examples:"), "{}", help.stdout);
+    }
+}
+
+#[test]
 fn what_is_refused_says_why_and_how_it_ends() {
     let home = Home::new();
     let empty = home.path().join("empty");
