@@ -6,6 +6,9 @@ use crate::output::{Out, size, tame};
 use evermark_lance::lancedb::{Class, Compacted, LanceDb, Outcome, Pruned, Run, Survey, Verified};
 use std::error::Error;
 
+/// Problems shown of one table; `--json` has all.
+const SHOWN_MAX: usize = 20;
+
 /// What every table is and weighs.
 pub(crate) fn status(db: &LanceDb, outcomes: &[Outcome<Survey>], out: &mut Out) {
     if out.json {
@@ -221,8 +224,11 @@ fn good<T>(outcomes: &[Outcome<T>]) -> impl Iterator<Item = (&str, &T)> {
 }
 
 fn problems(name: &str, problems: &[String], out: &mut Out) {
-    for problem in problems {
+    for problem in problems.iter().take(SHOWN_MAX) {
         out.line(format_args!("{name}: {} {}", out.paint.yellow("!"), tame(problem)));
+    }
+    if problems.len() > SHOWN_MAX {
+        out.line(format_args!("{name}: and {} more", problems.len() - SHOWN_MAX));
     }
 }
 

@@ -44,7 +44,7 @@ impl Taken {
     pub(super) fn told(&self) -> [(u64, &'static str); 8] {
         [
             (self.taken, "taken over"),
-            (self.there, "were kept already"),
+            (self.there, "were kept already, or are of a text met before"),
             (self.other_text, "are of another text than the Markdown has now"),
             (self.no_vector, "have no vector there"),
             (self.wrong_dimension, "have a vector of another width"),

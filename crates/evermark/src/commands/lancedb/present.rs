@@ -27,7 +27,8 @@ pub(crate) fn run(command: &IndexCommand, path: &Path, table: Option<&str>, out:
             let outcomes = db.prune(run(work.dry_run), EverosLock::Take, &mut watch).map_err(refusal)?;
             drop(progress);
             view::pruned(&db, run(work.dry_run), &outcomes, out);
-            Ok(worst(&outcomes))
+            let is_short = outcomes.iter().flat_map(|outcome| &outcome.result).any(|done| !done.problems.is_empty());
+            Ok(if is_short { Exit::Temporary } else { worst(&outcomes) })
         }
         IndexCommand::Compact(work) => {
             let progress = Progress::new("merging", out.json);
