@@ -134,6 +134,13 @@ impl Inner {
         plan(&seen, &self.upkeep_policy()).rebuild
     }
 
+    /// Tells whether a generation should be made anew before anything else: it is damaged, or its vectors are not those of
+    /// the configured model and there is room beside it. What answers is not given up for another model.
+    pub(crate) fn should_rebuild_now(self: &Arc<Self>) -> bool {
+        self.rebuild_wanted.load(Ordering::Acquire)
+            || (self.has_other_model() && self.how_to_rebuild() == Some(Rebuild::Beside))
+    }
+
     fn is_beat_due(&self, beating: &Beating) -> bool {
         let now = self.world.monotonic();
         let commits = self.commits();
@@ -227,19 +234,24 @@ impl Inner {
             descriptors_used: descriptors_used.unwrap_or(0),
             descriptors_max,
             failed: self.upkeep.steps.failed(),
+            beside_found_no_room: self.upkeep.steps.last_failed_for(Step::Rebuild) == Some(ErrorKind::NoSpace),
             waiting: self.upkeep.steps.waiting(now, self.commits()),
         }
     }
 
     /// Makes one round. Returns whether there is more of the same to do.
     fn beat(self: &Arc<Self>, beating: &mut Beating) -> bool {
+        let level = self.level();
+        if beating.level.is_some_and(|before| before > level) {
+            // There is room again: what failed is tried at once.
+            self.upkeep.steps.hasten();
+        } else if self.upkeep.space_was_refused.load(Ordering::Acquire) {
+            // Somebody needs some: what frees is tried at once.
+            self.upkeep.steps.hasten_freeing();
+        }
         let seen = self.observe(beating);
         let policy = self.upkeep_policy();
         let plan = plan(&seen, &policy);
-        if beating.level.is_some_and(|before| before > plan.level) || seen.space_was_refused {
-            // There is room again, or somebody needs some: what failed is tried at once.
-            self.upkeep.steps.hasten();
-        }
         beating.has_begun = true;
         beating.level = Some(plan.level);
         beating.commits = self.commits();

@@ -209,7 +209,7 @@ impl Engine {
     pub fn sync(&self, allow_mass_delete: bool, progress: &mut dyn FnMut(ProgressMark)) -> Result<SyncReport, Error> {
         self.inner.open_for_verbs()?;
         let report = self.inner.sync(allow_mass_delete, progress)?;
-        if self.inner.needs_rebuild() {
+        if self.inner.should_rebuild_now() {
             self.inner.rebuild(progress)?;
         }
         Ok(report)

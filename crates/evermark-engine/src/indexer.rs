@@ -97,11 +97,12 @@ impl Inner {
         let mut unflushed = self.indexing.lock().expect(POISON);
         let ledger = self.ledger();
         let files = self.settings.files_per_tick;
-        let claims = match self.passage(&mut unflushed)? {
+        let passage = self.passage(&mut unflushed)?;
+        let claims = match passage {
             Passage::Closed(wait) => return Ok(Tick::Idle(wait)),
             Passage::Removals => {
                 let claims = ledger.claim_only(Reason::Gone, files, LEASE)?;
-                if claims.is_empty() && unflushed.is_empty() {
+                if claims.is_empty() && (unflushed.is_empty() || unflushed.is_refused) {
                     return Ok(Tick::Idle(LOOK));
                 }
                 claims
@@ -116,10 +117,15 @@ impl Inner {
         if let Err(error) = self.noticing_damage(self.apply(claims, &mut unflushed)) {
             self.give_back(&ours, &unflushed);
             if error.kind() == ErrorKind::NoSpace {
-                self.space_was_refused();
+                unflushed.is_refused = true;
+                self.note_flush(&Err(error));
                 return Ok(Tick::Idle(LOOK));
             }
             return Err(error);
+        }
+        if passage == Passage::Removals {
+            // What was refused may fit now.
+            self.upkeep.gate.space_was_freed();
         }
         if unflushed.rows >= self.settings.flush_rows_max && !self.flush_or_pause(&mut unflushed)? {
             return Ok(Tick::Idle(LOOK));
@@ -140,6 +146,7 @@ impl Inner {
     fn rest(&self, unflushed: &mut Unflushed) -> Result<Tick, Error> {
         let now = self.world.monotonic();
         if unflushed.is_empty() {
+            self.note_idle();
             return Ok(Tick::Idle(self.ledger().next_due()?.unwrap_or(Duration::from_secs(3600))));
         }
         // A lone edit is made durable at once; under a stream of edits, no more often than the setting says.
@@ -176,7 +183,7 @@ impl Unflushed {
         self.is_refused = false;
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.done.is_empty() && self.flushed.is_empty()
     }
 
@@ -201,12 +208,16 @@ impl Inner {
                     progress(ProgressMark { done: total.saturating_sub(left), total });
                 }
                 Tick::Idle(_) => {
-                    // Under a cap that is reached, removals are written.
                     let (paused, is_capped) = (self.paused(), self.upkeep.gate.is_capped());
-                    if paused.is_none() || is_capped {
-                        self.flush_now()?;
+                    let Some(why) = paused else { return self.flush_now() };
+                    // Under a cap that is reached, removals are written.
+                    if is_capped
+                        && let Err(error) = self.flush_now()
+                        && !error.kind().is_transient()
+                    {
+                        return Err(error);
                     }
-                    return paused.map_or(Ok(()), Err);
+                    return Err(why);
                 }
             }
         }

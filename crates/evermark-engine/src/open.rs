@@ -7,11 +7,12 @@ use crate::live::Live;
 use crate::tasks::Tasks;
 use evermark_core::embed::ModelId;
 use evermark_core::error::ErrorKind;
+use evermark_core::maintenance::space::Level;
 use evermark_core::world::World;
 use evermark_store::layout::Layout;
 use evermark_store::ledger::{Binding, Ledger, Opened};
 use evermark_store::lock::RootLock;
-use evermark_store::space::Ballast;
+use evermark_store::space::{Ballast, footprint, volume};
 use evermark_store::vault::{Vault, VaultSettings};
 use evermark_store::watch::{Watch, WatchSettings};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,13 @@ impl Inner {
         let layout = Layout::create(&root)?;
         // The lock comes before everything else that is read or written.
         let lock = RootLock::take(&layout, world.as_ref(), None)?;
+        let ballast = Ballast::at(layout.ballast_file());
+        if let Ok(volume) = volume(world.as_ref(), &layout.index_dir())
+            && settings.upkeep.watermarks.level(&volume) == Level::Out
+        {
+            // Opening writes a little, and everything that frees space has to be opened first.
+            ballast.release()?;
+        }
         let (identity, _) = layout.ensure_identity(world.as_ref())?;
         layout.prepare()?;
         let vault_settings = VaultSettings { file_bytes_max: settings.file_bytes_max, ..VaultSettings::default() };
@@ -32,9 +40,8 @@ impl Inner {
         let open = || open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id);
         let (ledger, live, strays_possible) = match open() {
             Err(error) if error.kind() == ErrorKind::NoSpace => {
-                // What is in reserve is there for this: nothing can be reclaimed before it is open.
-                let released = Ballast::at(layout.ballast_file()).release()?;
-                tracing::warn!(%error, released, "the disk is full: the reserve is given up, and the index opened again");
+                let freed = ballast.release()? + make_room(&layout, indexes.as_ref());
+                tracing::warn!(%error, freed, "the disk is full: what nobody needs is removed, and the index opened again");
                 open()?
             }
             opened => opened?,
@@ -157,6 +164,23 @@ impl Inner {
         self.tasks.reconcile.ring();
         Ok(())
     }
+}
+
+/// Removes what needs no ledger to be known as superfluous. Returns the bytes that were freed; what fails frees nothing.
+fn make_room(layout: &Layout, indexes: &dyn OpenIndex) -> u64 {
+    let before = footprint(&layout.index_dir()).bytes;
+    let Ok(Some(generation)) = layout.current() else { return 0 };
+    match Live::open(layout, indexes, generation) {
+        Ok(Some(live)) => {
+            remove_other_generations(layout, &live);
+            if let Err(error) = live.index.reclaim() {
+                tracing::warn!(%error, "nothing could be reclaimed before the ledger is open");
+            }
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "the index could not be opened to make room"),
+    }
+    before.saturating_sub(footprint(&layout.index_dir()).bytes)
 }
 
 /// Opens ledger and live generation so that they belong together; whatever does not is made anew, from nothing.

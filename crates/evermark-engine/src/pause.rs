@@ -130,14 +130,17 @@ impl Inner {
                 };
                 now >= state.retry_at || grown
             };
+            // Under a cap, what is removed makes room for what was refused.
+            let closed = || if gate.is_capped() { Passage::Removals } else { Passage::Closed(LOOK) };
             if !due {
-                return Ok(Passage::Closed(LOOK));
+                return Ok(closed());
             }
-            if !self.flush_or_pause(unflushed)? {
-                return Ok(Passage::Closed(LOOK));
+            if unflushed.is_empty() {
+                // It was refused before it was taken on: it is taken on once more, and the pause ends when that goes well.
+                unflushed.is_refused = false;
+            } else if !self.flush_or_pause(unflushed)? {
+                return Ok(closed());
             }
-        } else if gate.is_for(&[Why::Refused, Why::Failing]) {
-            gate.open();
         }
         self.passage_under_cap(now)
     }
@@ -197,7 +200,14 @@ impl Inner {
         }
     }
 
-    /// Notes how a flush went.
+    /// Notes that nothing waits to be written, so that nothing is refused.
+    pub(crate) fn note_idle(&self) {
+        if self.upkeep.gate.is_for(&[Why::Refused, Why::Failing]) {
+            self.upkeep.gate.open();
+        }
+    }
+
+    /// Notes how a flush, or taking rows on, went.
     pub(crate) fn note_flush(&self, result: &Result<(), Error>) {
         let now = self.world.monotonic();
         let gate = &self.upkeep.gate;

@@ -42,6 +42,11 @@ pub(crate) struct Seen<T> {
 }
 
 impl<T: Clone + Send + 'static> Probe<T> {
+    /// Returns what is known without asking.
+    pub(crate) fn last(&self, now: Duration) -> Seen<T> {
+        self.state.lock().expect(POISON).stale(now, "not asked".to_owned())
+    }
+
     /// Asks, and waits for the answer at most this long.
     pub(crate) fn ask(
         self: &Arc<Self>,

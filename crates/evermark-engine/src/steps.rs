@@ -121,6 +121,22 @@ impl Steps {
         records.iter().filter(|(_, record)| record.streak > 0).map(|(step, _)| *step).collect()
     }
 
+    /// Lets what frees space be tried at once.
+    pub(crate) fn hasten_freeing(&self) {
+        for (step, record) in self.records.lock().expect(POISON).iter_mut() {
+            if !writes(*step) {
+                record.retry_at = Duration::ZERO;
+            }
+        }
+    }
+
+    /// Returns why a step failed when it was taken last, if it did.
+    pub(crate) fn last_failed_for(&self, step: Step) -> Option<ErrorKind> {
+        let records = self.records.lock().expect(POISON);
+        let record = records.get(&step).filter(|record| record.streak > 0)?;
+        record.last_error.as_ref().map(|(kind, _, _)| *kind)
+    }
+
     pub(crate) fn streak(&self, step: Step) -> u64 {
         self.records.lock().expect(POISON).get(&step).map_or(0, |record| record.streak)
     }

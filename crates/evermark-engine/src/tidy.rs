@@ -113,11 +113,6 @@ impl Inner {
         Ok(())
     }
 
-    /// Tells whether the live generation is damaged, or its vectors are not those of the configured model.
-    pub(crate) fn needs_rebuild(&self) -> bool {
-        self.rebuild_wanted.load(Ordering::Acquire) || self.has_other_model()
-    }
-
     pub(crate) fn has_other_model(&self) -> bool {
         // Without a provider the vectors that are there stay: it may be back tomorrow.
         self.embedder.as_ref().map(Embedding::model).is_some_and(|model| !self.live().has_vectors_of(model))

@@ -5,6 +5,7 @@
 use crate::durable;
 use crate::error::{At, Error, Result};
 use crate::layout::Layout;
+use evermark_core::error::ErrorKind;
 use evermark_core::world::World;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -70,7 +71,13 @@ impl RootLock {
             started_at_us: Some(world.now_us()),
         };
         let lock = Self { layout: layout.clone(), file, holder, everos };
-        lock.sign()?;
+        match lock.sign() {
+            // The lock holds without a signature, and a full disk must not keep anybody from making room.
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                tracing::warn!(%error, "the lock is taken, and does not say by whom");
+            }
+            signed => signed?,
+        }
         Ok(lock)
     }
 

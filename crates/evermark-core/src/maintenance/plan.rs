@@ -152,6 +152,8 @@ pub struct Observation {
     pub cause: Option<Cause>,
     /// Rounds in a row that ended above the bound.
     pub over_bound_rounds: u32,
+    /// The last attempt at a generation beside the live one ended for want of space, whatever the numbers said.
+    pub beside_found_no_room: bool,
     pub descriptors_used: u64,
     pub descriptors_max: Option<u64>,
     /// Steps that failed when they were taken last: what they were for is still to be done.
@@ -345,7 +347,7 @@ fn rebuild(seen: &Observation, policy: &Policy, level: Level, how: &mut Option<R
     let has_room = seen
         .volume
         .is_none_or(|volume| volume.free_bytes >= wanted.saturating_add(policy.watermarks.low.bytes_of(&volume)));
-    if level == Level::Ample && fits && has_room {
+    if level == Level::Ample && fits && has_room && !seen.beside_found_no_room {
         *how = Some(Rebuild::Beside);
         return Verdict::Do(format!("{why}: a new generation is made beside it"));
     }

@@ -24,7 +24,11 @@ impl Inner {
     ) -> Maintenance {
         let now = self.world.monotonic();
         let live = self.live();
-        let size = self.look_at_ledger_size();
+        // A ledger that did not answer one question is not asked another.
+        let size = match &books.problem {
+            None => self.look_at_ledger_size(),
+            Some(_) => self.upkeep.ledger_size.last(now),
+        };
         let ledger = ledger_footprint(size.value.as_ref());
         let whole = self.whole(index.value.as_ref());
         let live_bytes = Self::live_bytes(index.value.as_ref(), size.value.as_ref());

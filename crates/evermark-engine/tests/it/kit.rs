@@ -34,8 +34,8 @@ pub(crate) struct TestWorld {
     volume: Mutex<Option<Volume>>,
     /// Point → how many more times it is passed before it fails, once.
     armed: Mutex<HashMap<&'static str, usize>>,
-    /// Point → the number of the error that it fails with until it is disarmed.
-    broken: Mutex<HashMap<&'static str, i32>>,
+    /// Point → the number of the error that it fails with, and how many more times.
+    broken: Mutex<HashMap<&'static str, (i32, usize)>>,
     /// Every point passed, in order.
     pub(crate) passed: Mutex<Vec<&'static str>>,
 }
@@ -59,7 +59,12 @@ impl TestWorld {
 
     /// Has a point fail with this error, every time, until it is mended.
     pub(crate) fn break_at(&self, point: &'static str, errno: i32) {
-        self.broken.lock().expect("not poisoned").insert(point, errno);
+        self.break_times(point, errno, usize::MAX);
+    }
+
+    /// Has a point fail with this error, so many times.
+    pub(crate) fn break_times(&self, point: &'static str, errno: i32, times: usize) {
+        self.broken.lock().expect("not poisoned").insert(point, (errno, times));
     }
 
     pub(crate) fn mend(&self) {
@@ -113,7 +118,10 @@ impl World for TestWorld {
 
     fn reach(&self, point: &'static str) -> io::Result<()> {
         self.passed.lock().expect("not poisoned").push(point);
-        if let Some(errno) = self.broken.lock().expect("not poisoned").get(point) {
+        if let Some((errno, left)) = self.broken.lock().expect("not poisoned").get_mut(point)
+            && *left > 0
+        {
+            *left -= 1;
             return Err(io::Error::from_raw_os_error(*errno));
         }
         let mut armed = self.armed.lock().expect("not poisoned");

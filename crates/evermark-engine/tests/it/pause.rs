@@ -190,3 +190,99 @@ fn the_cap_stops_new_rows_and_not_removals_and_raising_it_goes_on() {
     engine.quiesce().expect("synced");
     assert_eq!((rows(&engine), why(&engine)), (2, None));
 }
+
+#[test]
+fn a_root_opens_on_a_full_disk_by_giving_up_what_nobody_needs() {
+    let mut kit = Kit::new();
+    kit.settings.upkeep.ballast_bytes = 2 * MIB;
+    let engine = kit.open();
+    fact(&kit, "ann", "The heron wades.");
+    engine.quiesce().expect("synced");
+    engine.upkeep().expect("a round is made");
+    drop(engine);
+    let ballast = kit.path(".index/evermark/ballast");
+    assert!(ballast.exists());
+    // Nobody says that space is short, but opening the ledger finds none; once the reserve is gone it does.
+    kit.world.break_times("ledger.open", ENOSPC, 1);
+    let reclaims = kit.shelves.script.calls("reclaim");
+    let engine = kit.open();
+    assert_eq!((ballast.exists(), kit.shelves.script.calls("reclaim")), (false, reclaims + 1));
+    assert_eq!(rows(&engine), 1);
+    engine.upkeep().expect("a round is made");
+    assert!(ballast.exists());
+    drop(engine);
+    // And where the volume says so, it does not come to that.
+    kit.world.set_free(MIB);
+    let engine = kit.open();
+    assert!(!ballast.exists());
+    assert_eq!(subjects(&search(&engine, "ann", "heron")).len(), 0, "facts have no subjects");
+    assert_eq!(rows(&engine), 1);
+}
+
+#[test]
+fn an_index_that_answers_is_not_given_up_for_another_model_while_space_is_low() {
+    let mut kit = Kit::new();
+    let engine = kit.open();
+    fact(&kit, "ann", "The heron wades.");
+    engine.quiesce().expect("synced");
+    drop(engine);
+    kit.embedder = Some(std::sync::Arc::new(evermark_core::embed::HashEmbedder::new(16)));
+    kit.world.set_free(200 * MIB);
+    let engine = kit.open();
+    let before = engine.status().expect("status").generation;
+    engine.sync(false, &mut |_| {}).expect("synced");
+    engine.upkeep().expect("a round is made");
+    assert_eq!(engine.status().expect("status").generation, before);
+    let held = engine.plan().held;
+    assert!(held.iter().any(|held| held.reason.contains("another model")), "{held:?}");
+    kit.world.set_free(50 * GIB);
+    engine.upkeep().expect("a round is made");
+    assert_ne!(engine.status().expect("status").generation, before);
+    assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+}
+
+#[test]
+fn rows_that_find_no_room_are_not_offered_again_and_again() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    kit.shelves.script.set("upsert", Fault::Fails(ErrorKind::NoSpace));
+    fact(&kit, "ann", "The heron wades.");
+    for _ in 0..5 {
+        assert_eq!(engine.quiesce().expect_err("it cannot be done now").kind(), ErrorKind::NoSpace);
+    }
+    assert_eq!((kit.shelves.script.calls("upsert"), why(&engine)), (1, Some(Why::Refused)));
+    kit.world.pass(Duration::from_secs(2));
+    engine.quiesce().expect_err("it cannot be done now");
+    kit.world.pass(Duration::from_secs(1));
+    engine.quiesce().expect_err("it cannot be done now");
+    assert_eq!(kit.shelves.script.calls("upsert"), 2, "the second wait is longer");
+    let status = engine.status().expect("status");
+    assert_eq!((status.queue.pending, status.queue.failing, status.queue.leased), (1, 0, 0));
+    kit.shelves.script.clear("upsert");
+    kit.world.pass(Duration::from_secs(2));
+    engine.quiesce().expect("synced");
+    assert_eq!((rows(&engine), why(&engine)), (1, None));
+}
+
+#[test]
+fn under_a_cap_removals_go_before_what_was_refused() {
+    let mut kit = Kit::new();
+    kit.settings.upkeep.budget.cap_bytes = Some(20 * MIB);
+    let engine = kit.open();
+    let path = fact(&kit, "ann", "The heron wades.");
+    engine.quiesce().expect("synced");
+    // By the numbers there is room, and the index knows better.
+    kit.shelves.script.set("flush", Fault::Fails(ErrorKind::NoSpace));
+    fact(&kit, "ben", "The otter dives.");
+    engine.quiesce().expect_err("the cap is reached");
+    assert_eq!(why(&engine), Some(Why::CapReached));
+    std::fs::remove_file(kit.path(&path)).expect("removed");
+    engine.quiesce().expect_err("the cap is still reached");
+    assert_eq!(subjects(&search(&engine, "ann", "heron")).len(), 0);
+    assert_eq!(rows(&engine), 1, "the removal was carried out, and what was refused is found");
+    kit.shelves.script.clear("flush");
+    kit.world.pass(Duration::from_secs(120));
+    engine.quiesce().expect("synced");
+    assert_eq!((rows(&engine), why(&engine)), (1, None));
+    assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+}

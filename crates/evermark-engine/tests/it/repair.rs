@@ -1,7 +1,5 @@
 //! What damage takes out of the index is written again from the Markdown, once, also after a crash, and costs no call.
 
-#![expect(clippy::disallowed_methods, reason = "tests damage files")]
-
 use crate::kit::{Kit, add, flush, search, subjects};
 use crate::script::Fault;
 use evermark_core::error::ErrorKind;
@@ -167,4 +165,31 @@ fn dying_while_it_is_made_anew_in_its_place_loses_nothing() {
         let n_generations = generations.filter(|entry| entry.file_name().to_string_lossy().starts_with("gen-")).count();
         assert_eq!(n_generations, 1, "{point}");
     }
+}
+
+#[test]
+fn a_generation_that_found_no_room_beside_the_old_one_takes_its_place() {
+    let (kit, stub) = kit();
+    let engine = filled(&kit);
+    let (paid, before) = (stub.texts(), engine.status().expect("status").generation);
+    kit.shelves.script.set("upsert", Fault::Fails(ErrorKind::Corrupt));
+    kit.write(
+        "default_app/default_project/users/ann/.atomic_facts/atomic_fact-2026-01-02.md",
+        "---\ntype: atomic_fact_daily\nuser_id: ann\n---\n<!-- entry:af_1 -->\n## af_1\n\n\
+         **timestamp**: 2026-01-02T03:04:05+00:00\n\n### Fact\nThe heron wades.\n<!-- /entry:af_1 -->\n",
+    );
+    engine.quiesce().expect_err("the index is damaged");
+    // There is plenty of room by all the numbers, and yet no write finds any.
+    kit.shelves.script.set("upsert", Fault::Fails(ErrorKind::NoSpace));
+    engine.upkeep().expect("a round is made");
+    assert_eq!(engine.status().expect("status").generation, before);
+    kit.shelves.script.clear("upsert");
+    kit.world.pass(std::time::Duration::from_secs(5));
+    engine.upkeep().expect("a round is made");
+    assert!(engine.status().expect("status").reasons.iter().any(|reason| reason.code == "index_filling"));
+    engine.quiesce().expect("synced");
+    engine.upkeep().expect("a round is made");
+    let verified = engine.verify(&mut |_| {}).expect("verified");
+    assert!(verified.is_clean() && verified.rows == 13, "{verified:?}");
+    assert_eq!(stub.texts(), paid + 1);
 }

@@ -29,6 +29,9 @@ fn each_failure_has_the_status_and_code_of_the_table() {
         "vector needs embedding, which is not configured",
     );
     check(Error::Busy("the inbox is full".into()), 429, "QUEUE_SATURATED", "the inbox is full");
+    let full = Error::Full { message: "there is no room".into(), source: Box::new(index(ErrorKind::NoSpace)) };
+    check(full, 507, "INSUFFICIENT_STORAGE", "there is no room");
+    check(Error::Paused("no room now".into()), 507, "INSUFFICIENT_STORAGE", "no room now");
     check(embed(ErrorKind::Unavailable), 503, "EXTERNAL_SERVICE_UNAVAILABLE", "the provider refused");
     check(embed(ErrorKind::Invalid), 422, "INVALID_INPUT", "the provider refused");
     check(index(ErrorKind::Invalid), 500, "CONFIGURATION_ERROR", "cannot write rows");

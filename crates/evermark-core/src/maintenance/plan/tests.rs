@@ -136,6 +136,7 @@ fn a_generation_is_replaced_beside_the_old_one_where_there_is_room() {
     // Too little on the disk, or within the bound: what answers still is not given up for another model.
     check(&Observation { volume: Some(volume(100 * MIB)), ..over.clone() }, Some(Rebuild::InPlace));
     check(&Observation { total_bytes: 900 * MIB, ..over.clone() }, Some(Rebuild::InPlace));
+    check(&Observation { beside_found_no_room: true, ..over.clone() }, Some(Rebuild::InPlace));
     check(&Observation { volume: Some(volume(100 * MIB)), cause: Some(Cause::OtherModel), ..at_rest() }, None);
     // Not even in its place.
     check(&Observation { volume: Some(volume(MIB)), ..over.clone() }, None);
