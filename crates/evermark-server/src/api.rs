@@ -7,6 +7,7 @@
 pub mod add;
 pub mod get;
 pub mod health;
+pub mod index;
 pub mod memory;
 pub mod search;
 pub mod status;
@@ -19,10 +20,13 @@ pub use add::{
 };
 pub use get::{GetBody, GetData};
 pub use health::Health;
+pub use index::IndexItem;
 pub use memory::{AgentCaseItem, AgentSkillItem, EpisodeItem, FactItem, MemoryItem, ProfileItem, Source};
 pub use search::{DegradedItem, MethodName, SearchBody, SearchData, UnprocessedItem};
 pub use status::{Problem, StatusData};
-pub use work::{RebuildData, SyncBody, SyncData, VerifyData, WorkEvent};
+pub use work::{
+    CompactData, DryRunBody, InspectData, PlanData, PruneData, RebuildData, SyncBody, SyncData, VerifyData, WorkEvent,
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

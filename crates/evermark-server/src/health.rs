@@ -1,5 +1,9 @@
 //! `GET /health` and `GET /metrics`.
 
+mod watch;
+
+pub(crate) use watch::Watch;
+
 use crate::api::Health;
 use crate::api::StatusData;
 use crate::api::health::Audience;
@@ -11,10 +15,6 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use std::time::Duration;
-
-/// How long the root may take to describe itself. Probes commonly give up after ten seconds.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Says how the daemon is doing. Always 200; read `status`.
 #[utoipa::path(
@@ -55,7 +55,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 
-/// Asks the root how it is.
+/// Asks the root how it is; what it said last stands in when it does not answer in time.
 pub(crate) async fn look(app: &App) -> Result<StatusData, Refusal> {
-    app.run(app.looks(), PATIENCE, |engine| engine.status()).await.map(StatusData::from)
+    app.watch().look(app).await
 }

@@ -1,8 +1,10 @@
-//! `GET /metrics`: Prometheus text.
+//! `GET /metrics`: Prometheus text. What is said of the index is in [`upkeep`].
 //!
 //! Request series have the shape of EverOS's (`…_http_requests_total{method,path,status}` and
 //! `…_http_request_duration_seconds{method,path}` with its buckets) under our own name: a dashboard made for EverOS needs
 //! one prefix changed, and nobody mistakes one program's numbers for the other's.
+
+mod upkeep;
 
 use crate::api::status::{StatusData, VerdictName};
 use std::collections::BTreeMap;
@@ -72,8 +74,17 @@ pub(crate) fn page(requests: &Requests, status: Option<&StatusData>, version: &s
     let mut page = Page::default();
     page.gauge("evermark_build_info", "Always 1; the version is the label.", &[(&[("version", version)], 1.0)]);
     requests.render(&mut page);
-    page.gauge("evermark_up", "Whether the root answered.", &[(&[], f64::from(u8::from(status.is_some())))]);
+    // What was said last is shown while nothing new is said; this tells the two apart.
+    let answered = status.is_some_and(|status| status.age_ms.is_none());
+    page.gauge("evermark_up", "Whether the root answered in time.", &[(&[], flag(answered))]);
     if let Some(status) = status {
+        let age = status.age_ms.unwrap_or(0) as f64 / 1000.0;
+        page.single(
+            "evermark_status_age_seconds",
+            "gauge",
+            "How old the figures of the root are; 0 when it answered.",
+            age,
+        );
         root(&mut page, status);
     }
     page.text
@@ -123,18 +134,7 @@ fn root(page: &mut Page, status: &StatusData) {
         f64::from(u8::from(status.rebuilding)),
     );
     if let Some(index) = &status.index {
-        page.family("evermark_index_rows", "gauge", "Rows in the index, by kind.");
-        for (kind, count) in &index.rows {
-            page.sample("evermark_index_rows", &[("kind", kind)], *count as f64);
-        }
-        page.family("evermark_index_bytes", "gauge", "Bytes of the index: allocated on disk, and referred to.");
-        page.sample("evermark_index_bytes", &[("state", "allocated")], index.allocated_bytes as f64);
-        page.sample("evermark_index_bytes", &[("state", "live")], index.live_bytes as f64);
-        page.single("evermark_index_versions", "gauge", "Versions of the index kept.", index.versions as f64);
-        page.single("evermark_index_fragments", "gauge", "Pieces the index is made of.", index.fragments as f64);
-        page.single("evermark_index_unflushed_rows", "gauge", "Rows accepted, not yet durable.", index.pending as f64);
-        page.single("evermark_view_bytes", "gauge", "Bytes in memory for owners in use.", index.view_bytes as f64);
-        page.single("evermark_view_bytes_max", "gauge", "Limit of evermark_view_bytes.", index.view_bytes_max as f64);
+        upkeep::render(page, index);
     }
     page.single("evermark_inbox_messages", "gauge", "Messages accepted, not extracted.", status.inbox_messages as f64);
     page.single("evermark_inbox_sessions", "gauge", "Sessions those messages belong to.", status.inbox_sessions as f64);
@@ -150,9 +150,21 @@ fn root(page: &mut Page, status: &StatusData) {
     page.single("evermark_embedding_failures_total", "counter", "Calls that failed.", embedding.failures as f64);
     page.single("evermark_embedding_cache_entries", "gauge", "Vectors in the cache.", embedding.cache_entries as f64);
     page.single("evermark_embedding_cache_bytes", "gauge", "Bytes of the cache.", embedding.cache_bytes as f64);
-    if let Some(age) = status.last_sweep_age_ms {
-        page.single("evermark_sweep_age_seconds", "gauge", "Since all files were last looked at.", age as f64 / 1000.0);
+    let sweep = status.last_sweep_age_ms.unwrap_or(status.uptime_ms) as f64 / 1000.0;
+    page.single(
+        "evermark_sweep_age_seconds",
+        "gauge",
+        "Since all files were last looked at, or since the start.",
+        sweep,
+    );
+    if status.watcher != "off" {
+        let help = "Whether edits are seen at once; 0: by sweeping only.";
+        page.single("evermark_watcher_up", "gauge", help, flag(status.watcher == "watching"));
     }
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
 }
 
 /// Text in the making.

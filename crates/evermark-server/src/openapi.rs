@@ -11,7 +11,18 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 
 #[derive(OpenApi)]
 #[openapi(
-    paths(health::health, health::metrics, operate::status, operate::sync, operate::verify, operate::rebuild),
+    paths(
+        health::health,
+        health::metrics,
+        operate::status,
+        operate::sync,
+        operate::verify,
+        operate::plan,
+        operate::prune,
+        operate::compact,
+        operate::inspect,
+        operate::rebuild
+    ),
     components(schemas(Failure, api::add::Content))
 )]
 struct Unversioned;

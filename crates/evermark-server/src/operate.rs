@@ -1,10 +1,12 @@
-//! What an operator asks of a running daemon: status, sync, verify, rebuild.
+//! What an operator asks of a running daemon: status, sync, verify, and the care of the index.
 //!
-//! The last three may run for long. Their answer starts at once and is one JSON object a line: progress while there is
-//! some, a sign of life while there is none, and the report at the end. One of them runs at a time; it goes on when the
-//! caller leaves.
+//! All but status and plan may run for long. Their answer starts at once and is one JSON object a line: progress while there is
+//! some, a sign of life while there is none, and the report at the end. One of them runs at a time, except
+//! pruning, which has a place of its own: it must work while something else hangs. They go on when the caller leaves.
 
-use crate::api::work::{RebuildData, SyncBody, SyncData, VerifyData, WorkEvent};
+use crate::api::work::{
+    CompactData, DryRunBody, InspectData, PlanData, PruneData, RebuildData, SyncBody, SyncData, VerifyData, WorkEvent,
+};
 use crate::api::{Code, Envelope, Failure, StatusData};
 use crate::body;
 use crate::guard::RequestId;
@@ -63,7 +65,9 @@ pub(crate) async fn status(
 pub(crate) async fn sync(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path().to_owned();
     let body = SyncBody::read(&body::json_or_nothing(request, &app).await?)?;
-    start(app, path, move |engine, progress| engine.sync(body.allow_mass_delete, progress).map(SyncData::from))
+    start(app, Place::Work, path, move |engine, progress| {
+        engine.sync(body.allow_mass_delete, progress).map(SyncData::from)
+    })
 }
 
 /// Compares index and Markdown, changing nothing.
@@ -79,7 +83,7 @@ pub(crate) async fn sync(State(app): State<App>, request: Request) -> Result<Res
 )]
 pub(crate) async fn verify(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path().to_owned();
-    start(app, path, |engine, progress| engine.verify(progress).map(VerifyData::from))
+    start(app, Place::Work, path, |engine, progress| engine.verify(progress).map(VerifyData::from))
 }
 
 /// Builds a new index beside the live one and swaps, while searches go on.
@@ -95,17 +99,98 @@ pub(crate) async fn verify(State(app): State<App>, request: Request) -> Result<R
 )]
 pub(crate) async fn rebuild(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path().to_owned();
-    start(app, path, |engine, progress| engine.rebuild(progress).map(RebuildData::from))
+    start(app, Place::Work, path, |engine, progress| engine.rebuild(progress).map(RebuildData::from))
+}
+
+/// Says what the next round of upkeep would do, and why.
+#[utoipa::path(
+    get,
+    path = "/api/v1/evermark/index/plan",
+    tag = "evermark",
+    operation_id = "evermark_index_plan",
+    responses((status = 200, description = "The plan", body = Envelope<PlanData>))
+)]
+pub(crate) async fn plan(
+    State(app): State<App>,
+    Extension(RequestId(request_id)): Extension<RequestId>,
+) -> Result<Json<Envelope<PlanData>>, Refusal> {
+    let limit = app.options().request_timeout;
+    let plan = app.run(app.looks(), limit, |engine| Ok(engine.plan())).await?;
+    Ok(Json(Envelope { request_id, data: plan.into() }))
+}
+
+/// Removes what no version in use needs. Works on a full disk, and while other work is running or merging fails.
+#[utoipa::path(
+    post,
+    path = "/api/v1/evermark/index/prune",
+    tag = "evermark",
+    operation_id = "evermark_index_prune",
+    request_body = Option<DryRunBody>,
+    responses(
+        (status = 200, description = "One JSON object a line", body = WorkEvent<PruneData>, content_type = "application/x-ndjson"),
+        (status = 409, description = "A prune is running", body = Failure),
+        (status = 422, description = "Not as it should be", body = Failure)
+    )
+)]
+pub(crate) async fn prune(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let path = request.uri().path().to_owned();
+    let DryRunBody { dry_run } = DryRunBody::read(&body::json_or_nothing(request, &app).await?)?;
+    start(app, Place::Prune, path, move |engine, progress| engine.prune(dry_run, progress).map(PruneData::from))
+}
+
+/// Prunes, then merges small and half-dead pieces until none is due.
+#[utoipa::path(
+    post,
+    path = "/api/v1/evermark/index/compact",
+    tag = "evermark",
+    operation_id = "evermark_index_compact",
+    request_body = Option<DryRunBody>,
+    responses(
+        (status = 200, description = "One JSON object a line", body = WorkEvent<CompactData>, content_type = "application/x-ndjson"),
+        (status = 409, description = "Other work is running", body = Failure),
+        (status = 422, description = "Not as it should be", body = Failure)
+    )
+)]
+pub(crate) async fn compact(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let path = request.uri().path().to_owned();
+    let DryRunBody { dry_run } = DryRunBody::read(&body::json_or_nothing(request, &app).await?)?;
+    start(app, Place::Work, path, move |engine, progress| engine.compact(dry_run, progress).map(CompactData::from))
+}
+
+/// Reads every piece of the index in full. Those that cannot be read are taken out, and their rows written again.
+#[utoipa::path(
+    post,
+    path = "/api/v1/evermark/index/inspect",
+    tag = "evermark",
+    operation_id = "evermark_index_inspect",
+    responses(
+        (status = 200, description = "One JSON object a line", body = WorkEvent<InspectData>, content_type = "application/x-ndjson"),
+        (status = 409, description = "Other work is running", body = Failure)
+    )
+)]
+pub(crate) async fn inspect(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let path = request.uri().path().to_owned();
+    start(app, Place::Work, path, |engine, progress| engine.inspect(progress).map(InspectData::from))
+}
+
+/// What may run beside what.
+enum Place {
+    Work,
+    Prune,
 }
 
 /// Starts `work` and returns the stream that tells of it.
 fn start<R: Serialize + Send + 'static>(
     app: App,
+    place: Place,
     path: String,
     work: impl FnOnce(&Engine, &mut dyn FnMut(ProgressMark)) -> Result<R, Error> + Send + 'static,
 ) -> Result<Response, Refusal> {
-    let Ok(place) = Arc::clone(app.work()).try_acquire_owned() else {
-        let message = "a sync, verify or rebuild is running already";
+    let (places, message) = match place {
+        Place::Work => (app.work(), "a sync, verify, compact, inspect or rebuild is running already"),
+        Place::Prune => (app.pruning(), "a prune is running already"),
+    };
+    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
         return Err(Refusal::new(StatusCode::CONFLICT, Code::Conflict, message));
     };
     let (report, marks) = watch::channel(None);

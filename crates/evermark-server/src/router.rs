@@ -1,6 +1,7 @@
 //! The server's state and its routes.
 
 use crate::guard;
+use crate::health::Watch;
 use crate::metrics::Requests;
 use crate::options::Options;
 use crate::respond::Refusal;
@@ -31,10 +32,13 @@ struct Inner {
     options: Options,
     reads: Lane,
     writes: Lane,
-    /// Health has its own lane: it must answer when the others are full.
+    /// Looks have a lane of their own: they must be possible when the others are full.
     looks: Lane,
-    /// Sync, verify and rebuild: one at a time.
+    /// Sync, verify, compact, inspect and rebuild: one at a time.
     work: Arc<Semaphore>,
+    /// Pruning must work while one of those hangs.
+    pruning: Arc<Semaphore>,
+    watch: Watch,
     requests: Requests,
     closing: watch::Sender<bool>,
 }
@@ -70,6 +74,8 @@ impl App {
             writes: Lane::new(options.writes_max, options.waiting_max),
             looks: Lane::new(2, options.waiting_max),
             work: Arc::new(Semaphore::new(1)),
+            pruning: Arc::new(Semaphore::new(1)),
+            watch: Watch::default(),
             requests: Requests::default(),
             closing: watch::Sender::new(false),
             engine,
@@ -117,6 +123,14 @@ impl App {
 
     pub(crate) fn work(&self) -> &Arc<Semaphore> {
         &self.inner.work
+    }
+
+    pub(crate) fn pruning(&self) -> &Arc<Semaphore> {
+        &self.inner.pruning
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.inner.watch
     }
 
     /// Returns now, as envelopes write it.
@@ -183,13 +197,17 @@ impl App {
 }
 
 /// Every route, for the labels of metrics.
-pub(crate) const ROUTES: [&str; 15] = [
+pub(crate) const ROUTES: [&str; 19] = [
     "/health",
     "/metrics",
     "/openapi.json",
     "/api/v1/evermark/status",
     "/api/v1/evermark/sync",
     "/api/v1/evermark/verify",
+    "/api/v1/evermark/index/plan",
+    "/api/v1/evermark/index/prune",
+    "/api/v1/evermark/index/compact",
+    "/api/v1/evermark/index/inspect",
     "/api/v1/evermark/index/rebuild",
     "/api/v1/memory/add",
     "/api/v1/memory/flush",
@@ -212,6 +230,10 @@ pub fn router(app: App) -> Router {
         .route("/status", get(operate::status))
         .route("/sync", post(operate::sync))
         .route("/verify", post(operate::verify))
+        .route("/index/plan", get(operate::plan))
+        .route("/index/prune", post(operate::prune))
+        .route("/index/compact", post(operate::compact))
+        .route("/index/inspect", post(operate::inspect))
         .route("/index/rebuild", post(operate::rebuild));
     Router::new()
         .route("/health", get(health::health))

@@ -1,6 +1,7 @@
 //! `GET /health`: EverOS's keys, our verdict.
 
-use super::status::{IndexItem, QueueItem, ReasonItem, StatusData, VerdictName};
+use super::index::IndexItem;
+use super::status::{QueueItem, ReasonItem, StatusData, VerdictName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -50,12 +51,13 @@ pub struct CascadeHealth {
     pub drain_consecutive_failures: u64,
     /// Always 0: nothing here is beyond recovery while its file exists.
     pub unrecoverable_total: u64,
-    /// Always 0; failures of upkeep are in `reasons`.
+    /// Failures in a row of the step of upkeep that fails longest.
     pub optimize_failure_streak: u64,
-    /// Always 0; see `evermark.index` for what the index weighs.
+    /// Seconds since what nobody needs was last reclaimed; 0 while there is nothing to reclaim.
     pub prune_stale_seconds: f64,
     /// Rows by table, by EverOS's names. Live, not a snapshot.
     pub index_rows: BTreeMap<String, u64>,
+    /// Whether the index answers and holds nothing, while files hold memories.
     pub index_emptied: bool,
 }
 
@@ -97,6 +99,8 @@ pub struct RootHealth {
     pub inbox_sessions: u64,
     pub watcher: String,
     pub last_sweep_age_ms: Option<u64>,
+    /// How long ago all this was said, when the root says nothing now; `null` when it is of now.
+    pub age_ms: Option<u64>,
 }
 
 /// Tables by EverOS's names, with ours.
@@ -137,11 +141,14 @@ impl Health {
             .iter()
             .map(|(table, kind)| ((*table).to_owned(), rows.and_then(|rows| rows.get(*kind)).copied().unwrap_or(0)))
             .collect();
+        let upkeep = UpkeepFigures::of(&status);
         let mut reasons = status.reasons;
         let mut queue = status.queue;
+        let mut index = status.index;
         if audience == Audience::Anybody {
             reasons.iter_mut().for_each(|reason| (reason.message, reason.hint) = (None, None));
             queue.errors.iter_mut().for_each(|error| error.message.clear());
+            index.iter_mut().for_each(IndexItem::redact);
         }
         let watcher = match (audience, status.watcher.split_once(':')) {
             (Audience::Anybody, Some((state, _))) => state.to_owned(),
@@ -160,20 +167,20 @@ impl Health {
                 failed_retryable: queue.failing,
                 drain_consecutive_failures: 0,
                 unrecoverable_total: 0,
-                optimize_failure_streak: 0,
-                prune_stale_seconds: 0.0,
+                optimize_failure_streak: upkeep.failure_streak,
+                prune_stale_seconds: upkeep.prune_stale_seconds,
                 index_rows,
-                index_emptied: false,
+                index_emptied: upkeep.is_emptied,
             }),
             memorize_queue: Some(QueueHealth {
                 healthy,
                 reasons: if healthy { Vec::new() } else { codes },
-                loop_alive: healthy,
+                loop_alive: upkeep.remember_is_alive,
                 accepting,
                 pending: status.inbox_messages,
                 oldest_pending_age_s: None,
                 failed: 0,
-                loop_restarts: 0,
+                loop_restarts: upkeep.remember_restarts,
                 last_loop_error_at: None,
             }),
             reasons,
@@ -185,12 +192,13 @@ impl Health {
                 files: status.files,
                 findings_total: status.findings_total,
                 queue,
-                index: status.index,
+                index,
                 embedding: status.embedding.state,
                 inbox_messages: status.inbox_messages,
                 inbox_sessions: status.inbox_sessions,
                 watcher,
                 last_sweep_age_ms: status.last_sweep_age_ms,
+                age_ms: status.age_ms,
             }),
         }
     }
@@ -207,6 +215,33 @@ impl Health {
             memorize_queue: None,
             reasons: vec![ReasonItem { verdict: VerdictName::Failing, code: code.to_owned(), message, hint: None }],
             evermark: None,
+        }
+    }
+}
+
+/// What EverOS's own keys say of upkeep.
+struct UpkeepFigures {
+    failure_streak: u64,
+    prune_stale_seconds: f64,
+    is_emptied: bool,
+    remember_is_alive: bool,
+    remember_restarts: u64,
+}
+
+impl UpkeepFigures {
+    fn of(status: &StatusData) -> Self {
+        let none = IndexItem::default();
+        let index = status.index.as_ref().unwrap_or(&none);
+        let entries: u64 = status.entries.values().sum();
+        let remember = index.loops.iter().find(|one| one.name == "remember");
+        let waits = index.orphan_bytes > 0;
+        let since = index.step("reclaim").and_then(|step| step.last_success_age_ms).unwrap_or(status.uptime_ms);
+        Self {
+            failure_streak: index.steps.iter().map(|step| step.streak).max().unwrap_or(0),
+            prune_stale_seconds: if waits { since as f64 / 1000.0 } else { 0.0 },
+            is_emptied: index.answers && entries > 0 && index.rows.values().sum::<u64>() == 0,
+            remember_is_alive: remember.is_none_or(|one| !one.is_stuck),
+            remember_restarts: remember.map_or(0, |one| one.restarts),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the root says of itself: `GET /evermark/status`, `status --json`.
 
-use evermark_core::index::IndexInfo;
+use super::index::IndexItem;
 use evermark_engine::status::{Embedding, FileProblem, Queue, Reason, Status, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,42 +114,6 @@ impl From<Queue> for QueueItem {
     }
 }
 
-/// What the index holds and weighs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[schema(as = IndexInfo)]
-pub struct IndexItem {
-    /// Rows by kind, unflushed ones included.
-    pub rows: BTreeMap<String, u64>,
-    /// Rows accepted but not yet durable.
-    pub pending: u64,
-    /// Width of the vectors; `null` when there are none.
-    pub dimension: Option<usize>,
-    pub versions: u64,
-    pub fragments: u64,
-    /// Bytes allocated on disk, and those that the newest version refers to.
-    pub allocated_bytes: u64,
-    pub live_bytes: u64,
-    /// Bytes held in memory for owners in use, and their limit.
-    pub view_bytes: u64,
-    pub view_bytes_max: u64,
-}
-
-impl From<IndexInfo> for IndexItem {
-    fn from(info: IndexInfo) -> Self {
-        Self {
-            rows: info.rows.into_iter().map(|(kind, rows)| (kind.name().to_owned(), rows)).collect(),
-            pending: info.pending,
-            dimension: info.dimension,
-            versions: info.versions,
-            fragments: info.fragments,
-            allocated_bytes: info.allocated_bytes,
-            live_bytes: info.live_bytes,
-            view_bytes: info.view_bytes,
-            view_bytes_max: info.view_bytes_max,
-        }
-    }
-}
-
 /// How the embedding provider does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Embedding)]
@@ -183,7 +147,7 @@ impl From<Embedding> for EmbeddingItem {
 }
 
 /// Everything the root says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Status)]
 pub struct StatusData {
     pub verdict: VerdictName,
@@ -208,6 +172,8 @@ pub struct StatusData {
     /// `watching`, `degraded: <why>` or `off`.
     pub watcher: String,
     pub last_sweep_age_ms: Option<u64>,
+    /// How long ago all this was said, when the root says nothing now; `null` when it is of now.
+    pub age_ms: Option<u64>,
 }
 
 impl From<Status> for StatusData {
@@ -225,12 +191,13 @@ impl From<Status> for StatusData {
             findings: status.findings.into_iter().map(Problem::from).collect(),
             findings_total: status.findings_total,
             queue: status.queue.into(),
-            index: status.index.map(IndexItem::from),
+            index: Some(IndexItem::of(status.index, status.maintenance)),
             embedding: status.embedding.into(),
             inbox_messages: status.inbox_messages,
             inbox_sessions: status.inbox_sessions,
             watcher: status.watcher,
             last_sweep_age_ms: status.last_sweep_age_ms,
+            age_ms: None,
         }
     }
 }

@@ -56,3 +56,37 @@ fn every_family_is_announced_once_and_before_its_samples() {
     assert!(text.contains("evermark_health{verdict=\"degraded\"} 1.0\n"));
     assert!(text.contains("evermark_index_rows{kind=\"episode\"} 3.0\n"));
 }
+
+#[test]
+fn the_index_is_on_the_page_with_its_bound_its_steps_and_its_room() {
+    let mut status = crate::api::status::tests::sample();
+    let text = page(&Requests::default(), Some(&status), "1");
+    for line in [
+        "evermark_up 1.0",
+        "evermark_status_age_seconds 0.0",
+        r#"evermark_index_bytes{state="allocated"} 700.0"#,
+        r#"evermark_index_bytes{state="orphan"} 100.0"#,
+        "evermark_index_bound_bytes 1000.0",
+        "evermark_index_headroom_bytes 300.0",
+        r#"evermark_index_table_rows{table="memories",generation="g1"} 3.0"#,
+        "evermark_index_to_markdown_ratio 1.5",
+        r#"evermark_step_failure_streak{step="compact"} 3.0"#,
+        r#"evermark_step_last_success_age_seconds{step="reclaim"} 90.0"#,
+        r#"evermark_step_last_error{step="compact",class="no_space"} 1.0"#,
+        r#"evermark_disk_level{volume="index",level="low"} 1.0"#,
+        r#"evermark_disk_level{volume="index",level="ample"} 0.0"#,
+        r#"evermark_index_writes_paused{why="space_out"} 1.0"#,
+        r#"evermark_index_writes_paused{why="read_only"} 0.0"#,
+        "evermark_descriptors_used 40.0",
+        "evermark_quarantine_pieces 1.0",
+        r#"evermark_loop_restarts_total{loop="remember"} 2.0"#,
+        "evermark_watcher_up 0.0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+    }
+    assert!(!text.contains(r#"evermark_step_last_success_age_seconds{step="compact"}"#), "it never succeeded");
+    // A root that is silent is not taken for one that is well.
+    status.age_ms = Some(4200);
+    let text = page(&Requests::default(), Some(&status), "1");
+    assert!(text.contains("evermark_up 0.0\n") && text.contains("evermark_status_age_seconds 4.2\n"));
+}

@@ -53,6 +53,24 @@ fn each_failure_has_the_status_and_code_of_the_table() {
 }
 
 #[test]
+fn a_full_disk_and_a_pause_are_told_in_the_engines_words() {
+    let sentence = "the message cannot be stored: no space on the disk of /r; free 64 MB there";
+    check(Error::Paused(sentence.to_owned()), 507, "INSUFFICIENT_STORAGE", sentence);
+    let source = Box::new(Error::Busy("secret cause".to_owned()));
+    check(Error::Full { message: sentence.to_owned(), source }, 507, "INSUFFICIENT_STORAGE", sentence);
+}
+
+#[test]
+fn a_read_that_was_ended_for_its_space_may_be_sent_again_at_once() {
+    let refusal = Refusal::from(index(ErrorKind::Unavailable));
+    let response = refusal.render("id".to_owned(), "now".to_owned(), "/p".to_owned());
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[header::RETRY_AFTER]),
+        (503, &HeaderValue::from_static("1"))
+    );
+}
+
+#[test]
 fn the_cause_goes_to_the_log_and_not_to_the_client() {
     let refusal = Refusal::from(index(ErrorKind::Internal));
     assert_eq!(refusal.detail.as_deref(), Some("cannot write rows: secret cause"));

@@ -5,7 +5,7 @@
 use crate::kit::{Answer, Server, Setup, token};
 use axum::http::Method;
 use evermark_server::Options;
-use evermark_server::api::work::{RebuildData, SyncData, VerifyData, WorkEvent};
+use evermark_server::api::work::{CompactData, InspectData, PruneData, RebuildData, SyncData, VerifyData, WorkEvent};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -44,6 +44,32 @@ async fn long_work_ends_with_its_report() {
 }
 
 #[tokio::test]
+async fn the_index_is_planned_pruned_merged_and_inspected() {
+    let server = Server::new();
+    server.remember("s1", &SAID).await;
+    let plan = server.get("/api/v1/evermark/index/plan").await.data();
+    assert!(["ample", "low", "out"].contains(&plan["level"].as_str().unwrap()), "{plan}");
+    for planned in plan["steps"].as_array().unwrap().iter().chain(plan["held"].as_array().unwrap()) {
+        assert!(!planned["step"].as_str().unwrap().is_empty() && !planned["reason"].as_str().unwrap().is_empty());
+    }
+    for dry_run in [true, false] {
+        let body = json!({ "dry_run": dry_run });
+        let prune: PruneData = report(&server.post("/api/v1/evermark/index/prune", &body).await);
+        assert_eq!((prune.dry_run, prune.failures), (dry_run, vec![]));
+        let compact: CompactData = report(&server.post("/api/v1/evermark/index/compact", &body).await);
+        assert_eq!((compact.dry_run, compact.failures), (dry_run, vec![]));
+    }
+    let prune: PruneData = report(&server.send(Method::POST, "/api/v1/evermark/index/prune", &[], "").await);
+    assert!(!prune.dry_run, "without a body it is done");
+    let inspect: InspectData = report(&server.post("/api/v1/evermark/index/inspect", &json!({})).await);
+    assert_eq!(inspect.quarantined, []);
+    let wrong = json!({ "dry_run": "yes" });
+    server.post("/api/v1/evermark/index/prune", &wrong).await.refused(422, "INVALID_INPUT");
+    let data = server.post("/api/v1/memory/search", &json!({ "user_id": "ann", "query": "bees" })).await.data();
+    assert_eq!(data["episodes"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn status_and_health_tell_the_same() {
     let server = Server::new();
     server.remember("s1", &SAID).await;
@@ -57,6 +83,14 @@ async fn status_and_health_tell_the_same() {
     assert_eq!(health["version"], Options::default().version);
     assert_eq!(health["memorize_queue"]["accepting"], true);
     assert_eq!(health["reasons"], json!([]));
+    let index = &health["evermark"]["index"];
+    let allocated = index["allocated_bytes"].as_u64().unwrap();
+    assert!(allocated > 0 && allocated <= index["budget"]["bound_bytes"].as_u64().unwrap(), "{index}");
+    let steps: Vec<_> = index["steps"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();
+    let names = ["release", "janitor", "reclaim", "compact", "ledger", "repair", "ballast", "measure", "rebuild"];
+    assert_eq!(steps, names);
+    assert!(index["volumes"][0]["free_bytes"].as_u64().unwrap() > 0, "{index}");
+    assert_eq!((&index["paused"], &health["evermark"]["age_ms"]), (&json!(null), &json!(null)));
 }
 
 #[tokio::test]

@@ -33,3 +33,21 @@ fn disabled_features_follow_the_providers() {
     assert_eq!(health.disabled_features, all);
     assert!(!health.capabilities.embed && !health.memorize_queue.unwrap().accepting);
 }
+
+#[test]
+fn figures_of_upkeep_are_true_under_the_names_of_everos() {
+    let health = Health::of(sample(), "9", true, Audience::Trusted);
+    let cascade = health.cascade.unwrap();
+    assert_eq!((cascade.optimize_failure_streak, cascade.prune_stale_seconds), (3, 90.0));
+    assert!(!cascade.index_emptied);
+    assert_eq!(health.memorize_queue.unwrap().loop_restarts, 2);
+
+    let mut status = sample();
+    let index = status.index.as_mut().unwrap();
+    index.orphan_bytes = 0;
+    index.rows.clear();
+    index.steps.iter_mut().for_each(|step| step.streak = 0);
+    let cascade = Health::of(status, "9", true, Audience::Trusted).cascade.unwrap();
+    assert_eq!((cascade.optimize_failure_streak, cascade.prune_stale_seconds), (0, 0.0));
+    assert!(cascade.index_emptied, "files hold memories and the index answers that it has none");
+}
