@@ -31,7 +31,7 @@ pub use alive::Holder;
 pub use census::{Class, Tally};
 pub use compact::{Compacted, DroppedIndex, Lost};
 pub use find::EverosLock;
-pub use generations::{GenerationsPruned, prune_generations};
+pub use generations::{GenerationsPruned, prune_generations, survey_generation};
 pub use groups::{Part, groups};
 pub use prune::{Pruned, SteppedDown};
 pub use rows::{ForeignRow, RowsRead};

@@ -118,8 +118,20 @@ impl RootLock {
 
     fn sign(&self) -> Result<()> {
         let Holder { pid, address, started_at_us } = self.holder.clone();
-        let mut text = serde_json::to_vec(&HolderFile { pid, address, started_at_us })
-            .expect("three plain fields always serialise");
+        match self.write(&HolderFile { pid, address, started_at_us }) {
+            // The lock is the kernel's. Who holds it is a courtesy that a full disk may cost.
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                tracing::warn!(%error, "others cannot be told who holds the root: the disk is full");
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    fn write(&self, holder: &HolderFile) -> Result<()> {
+        let mut text = serde_json::to_vec(holder).expect("three plain fields always serialise");
+        // Always as long: once made, the file never asks for space again, and a full disk keeps nobody from the root.
+        text.resize(text.len().max(TEXT_BYTES), b' ');
         text.push(b'\n');
         // One write and then a cut: a reader sees the old text, the new text, or a mixture it cannot parse.
         let length = text.len() as u64;
@@ -127,11 +139,14 @@ impl RootLock {
     }
 }
 
+/// What any holder says fits into this.
+const TEXT_BYTES: usize = 511;
+
 impl Drop for RootLock {
     fn drop(&mut self) {
         // The kernel frees the lock with the file. Clearing the text is a courtesy; stale text without a lock is ignored.
         if self.still_held()
-            && let Err(error) = self.file.set_len(0)
+            && let Err(error) = self.write(&HolderFile::default())
         {
             tracing::debug!(%error, "the lock file keeps its old text");
         }

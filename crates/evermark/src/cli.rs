@@ -366,7 +366,7 @@ pub(crate) enum IndexCommand {
     /// Prune, then merge small and half-dead pieces
     Compact(IndexWorkArgs),
     /// Compare the index with the Markdown; exit 5 when they differ
-    Verify(IndexArgs),
+    Verify(IndexVerifyArgs),
     /// Build the index anew beside the old one, then swap; searches go on meanwhile
     Rebuild,
 }
@@ -401,6 +401,15 @@ pub(crate) struct IndexWorkArgs {
     /// Say what would be done, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct IndexVerifyArgs {
+    #[command(flatten)]
+    pub(crate) index: IndexArgs,
+    /// Read every piece of the index in full first; damaged ones are taken out and their rows written again
+    #[arg(long, conflicts_with = "lancedb")]
+    pub(crate) pieces: bool,
 }
 
 #[derive(Debug, Subcommand)]

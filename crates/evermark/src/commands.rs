@@ -9,7 +9,7 @@ mod doctor;
 mod get;
 mod index;
 mod init;
-mod lancedb;
+pub(crate) mod lancedb;
 mod search;
 mod serve;
 mod service;

@@ -102,14 +102,14 @@ pub(crate) fn examine(root: &Root, env: &Environment, world: &Arc<dyn World>, of
         }
     }
     if let Some(layout) = &layout {
-        look_inside(layout, config.as_ref(), world.as_ref(), offline, &mut found);
+        look_inside(layout, config.as_ref(), world, offline, &mut found);
     }
     found
 }
 
 /// Looks at what only the daemon knows, where one answers, and at the files.
-fn look_inside(layout: &Layout, config: Option<&Config>, world: &dyn World, offline: bool, found: &mut Findings) {
+fn look_inside(layout: &Layout, config: Option<&Config>, world: &Arc<dyn World>, offline: bool, found: &mut Findings) {
     let token = config.and_then(|config| config.api.token.as_deref());
     let running = holder::examine(layout, token, world.now_us(), offline, found);
-    derived::examine(layout, running, found);
+    derived::examine(layout, running, world, found);
 }

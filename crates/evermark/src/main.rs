@@ -14,6 +14,7 @@ mod exit;
 mod limits;
 mod logging;
 mod notify;
+mod offline;
 mod output;
 mod service;
 mod session;

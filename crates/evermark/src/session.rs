@@ -11,8 +11,9 @@ use crate::wiring;
 use anyhow::Context;
 use evermark_engine::{Engine, Error as EngineError};
 use evermark_server::api::{
-    AddAnswer, AddBody, Envelope, FlushAnswer, FlushBody, GetBody, GetData, Invalid, RebuildData, SearchBody,
-    SearchData, StatusData, SyncBody, SyncData, VerifyData, WorkEvent,
+    AddAnswer, AddBody, CompactData, DryRunBody, Envelope, FlushAnswer, FlushBody, GetBody, GetData, InspectData,
+    Invalid, PlanData, PruneData, RebuildData, SearchBody, SearchData, StatusData, SyncBody, SyncData, VerifyData,
+    WorkEvent,
 };
 use evermark_store::error::Error as StoreError;
 use evermark_store::layout::Layout;
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a command waits for another short-lived one to let go of the root.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a command does to a root that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +192,42 @@ impl Session {
         match self {
             Self::Here(here) => Ok(here.engine.verify(&mut |mark| progress.at(mark.done, mark.total))?.into()),
             Self::There(client) => work(client, "/api/v1/evermark/verify", &json!({}), progress),
+        }
+    }
+
+    pub(crate) fn plan(&self) -> anyhow::Result<PlanData> {
+        match self {
+            Self::Here(here) => Ok(here.engine.plan().into()),
+            Self::There(client) => {
+                understood(client.get("/api/v1/evermark/index/plan")?, "/api/v1/evermark/index/plan")
+            }
+        }
+    }
+
+    pub(crate) fn prune(&self, body: DryRunBody, progress: &Progress) -> anyhow::Result<PruneData> {
+        match self {
+            Self::Here(here) => {
+                let report = here.engine.prune(body.dry_run, &mut |mark| progress.at(mark.done, mark.total))?;
+                Ok(report.into())
+            }
+            Self::There(client) => work(client, "/api/v1/evermark/index/prune", &body, progress),
+        }
+    }
+
+    pub(crate) fn compact(&self, body: DryRunBody, progress: &Progress) -> anyhow::Result<CompactData> {
+        match self {
+            Self::Here(here) => {
+                let report = here.engine.compact(body.dry_run, &mut |mark| progress.at(mark.done, mark.total))?;
+                Ok(report.into())
+            }
+            Self::There(client) => work(client, "/api/v1/evermark/index/compact", &body, progress),
+        }
+    }
+
+    pub(crate) fn inspect(&self, progress: &Progress) -> anyhow::Result<InspectData> {
+        match self {
+            Self::Here(here) => Ok(here.engine.inspect(&mut |mark| progress.at(mark.done, mark.total))?.into()),
+            Self::There(client) => work(client, "/api/v1/evermark/index/inspect", &json!({}), progress),
         }
     }
 

@@ -7,6 +7,7 @@ use evermark_server::api::{
 };
 use serde_json::Value;
 
+pub(crate) mod index;
 #[cfg(feature = "lance")]
 pub(crate) mod lancedb;
 mod upkeep;

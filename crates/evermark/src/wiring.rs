@@ -21,7 +21,7 @@ use exact as index;
 #[cfg(feature = "lance")]
 use lance as index;
 
-pub(crate) use index::{complete_environment, look_at};
+pub(crate) use index::{complete_environment, look_at, prune_files, survey};
 
 /// Returns the world that this process lives in.
 pub(crate) fn world_of(env: &Environment) -> anyhow::Result<Arc<dyn World>> {

@@ -7,6 +7,7 @@ use super::alive::Guard;
 use super::find::Place;
 use super::manifest;
 use super::prune::{self, Pruned};
+use super::survey::{self, Survey};
 use super::{LanceDb, Run, Surroundings, census, io_failed};
 use crate::room::Room;
 use crate::sweep;
@@ -87,11 +88,10 @@ fn prune_current(
         sweep::empty(&scratch)?;
     }
     remove_debris(run, &current.join("generation.json.tmp"), done);
-    let path = current.join("memories.lance");
-    if !path.is_dir() {
+    let place = table_of(current);
+    if !place.path.is_dir() {
         return Ok(());
     }
-    let place = Place { name: "memories".to_owned(), quarantine: current.join("quarantine"), path };
     let db = LanceDb::of_one(place.clone(), Room::new()?, surroundings);
     match manifest::versions(&db, &place) {
         Ok(versions) if versions.is_uncertain() => {
@@ -108,6 +108,18 @@ fn prune_current(
     let guard = Guard::take(vec![place.path.clone()], None)?;
     done.table = Some(prune::prune(&db, &place, &guard, run, &mut |_, _, _| {})?);
     Ok(())
+}
+
+/// Measures the table of one generation, whoever has it open. Reads names and manifests, and changes nothing.
+pub fn survey_generation(generation: &Path, surroundings: Surroundings) -> Result<Survey, IndexError> {
+    let place = table_of(generation);
+    let db = LanceDb::of_one(place.clone(), Room::new()?, surroundings);
+    survey::survey(&db, &place)
+}
+
+fn table_of(generation: &Path) -> Place {
+    let (quarantine, path) = (generation.join("quarantine"), generation.join("memories.lance"));
+    Place { name: "memories".to_owned(), quarantine, path }
 }
 
 /// Returns the generation that `CURRENT` names, when it is there.

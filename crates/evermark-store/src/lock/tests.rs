@@ -45,6 +45,21 @@ fn a_holder_that_says_nothing_is_still_a_holder() {
 }
 
 #[test]
+fn the_file_once_made_asks_for_no_more_space() {
+    let (_dir, layout) = root();
+    let size = || std::fs::metadata(layout.lock_file()).unwrap().len();
+    let mut lock = RootLock::take(&layout, &RealWorld::new(), None).unwrap();
+    let first = size();
+    lock.set_address("http://127.0.0.1:65535").unwrap();
+    assert_eq!((first, size()), (512, 512));
+    drop(lock);
+    assert_eq!(size(), 512, "a file that shrinks may not grow again on a full disk");
+    let nobody = RootLock::last_holder(&layout).unwrap();
+    assert_eq!(nobody, Holder::default());
+    RootLock::take(&layout, &RealWorld::new(), None).unwrap();
+}
+
+#[test]
 fn a_deleted_lock_file_is_noticed() {
     let (_dir, layout) = root();
     let lock = RootLock::take(&layout, &RealWorld::new(), None).unwrap();

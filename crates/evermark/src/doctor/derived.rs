@@ -4,23 +4,26 @@ use super::Findings;
 use super::holder::Running;
 use crate::output::{size, span};
 use crate::wiring;
+use evermark_core::world::World;
+use evermark_server::api::index::StepItem;
 use evermark_store::layout::Layout;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// An old index this much larger than the Markdown is worth a word.
 const EVEROS_RATIO: u64 = 4;
 const EVEROS_SPARE: u64 = 64 << 20;
 
-pub(super) fn examine(layout: &Layout, running: Running, found: &mut Findings) {
+pub(super) fn examine(layout: &Layout, running: Running, world: &Arc<dyn World>, found: &mut Findings) {
     let markdown = markdown_bytes(layout.root());
     let index = allocated(&layout.index_dir());
     found.ok("index", "size", format!("{} beside {} of Markdown", size(index), size(markdown)));
     match running {
         Running::Daemon(status) => said(&status, found),
-        Running::Somebody | Running::Nobody => lying_there(layout, found),
+        Running::Somebody | Running::Nobody => lying_there(layout, world, found),
     }
     leftovers(layout, markdown, found);
 }
@@ -38,10 +41,45 @@ fn said(status: &evermark_server::api::StatusData, found: &mut Findings) {
             status.generation, index.versions, index.fragments
         ),
     );
+    let (allocated, bound) = (index.allocated_bytes, index.budget.bound_bytes);
+    let says = format!(
+        "{} of the {} it may have; {} may still be written",
+        size(allocated),
+        size(bound),
+        size(index.budget.headroom_bytes)
+    );
+    if allocated > bound {
+        found.fail(
+            "index",
+            "over_bound",
+            says,
+            "`evermark index plan` says what is done about it; `evermark index prune` frees what can go",
+        );
+    } else {
+        found.ok("index", "bound", says);
+    }
+    match index.quarantine.last() {
+        None => found.ok("index", "quarantine", "no piece of it was ever taken out as damaged"),
+        Some(last) => found.warn(
+            "index",
+            "quarantine",
+            format!(
+                "{} damaged pieces were taken out, the last one {}: {}",
+                index.quarantine.len(),
+                last.name,
+                last.reason
+            ),
+            "check the disk (`dmesg`, `smartctl`); `evermark index verify` tells whether all is there again",
+        ),
+    }
+    let done = |step: &StepItem| Some(format!("{} {} ago", step.step, span(step.last_success_age_ms?)));
+    let steps = index.steps.iter().filter_map(done).collect::<Vec<_>>();
+    let steps = if steps.is_empty() { "no step of upkeep was due yet".to_owned() } else { steps.join(", ") };
+    found.ok("index", "upkeep", format!("last successes: {steps}"));
 }
 
 /// Without a daemon: what the next start will find.
-fn lying_there(layout: &Layout, found: &mut Findings) {
+fn lying_there(layout: &Layout, world: &Arc<dyn World>, found: &mut Findings) {
     let rebuild = "nothing to do: the next start builds it from the Markdown; `evermark sync` does so now";
     if !layout.index_dir().is_dir() {
         return found.ok("index", "none", "there is no index yet; the next start builds it from the Markdown");
@@ -59,8 +97,20 @@ fn lying_there(layout: &Layout, found: &mut Findings) {
         }
     };
     let dir = layout.generation_dir(generation);
-    match wiring::look_at(&dir) {
-        Ok(says) => found.ok("index", "readable", format!("{generation}: {says}")),
+    let read = wiring::look_at(&dir).and_then(|says| Ok((says, wiring::survey(&dir, world)?)));
+    match read {
+        Ok((says, table)) => found.ok(
+            "index",
+            "readable",
+            format!(
+                "{generation}: {says}; {} rows, {} versions, {} fragments; {} live, {} to be reclaimed",
+                table.rows,
+                table.versions,
+                table.fragments,
+                size(table.live_bytes),
+                size(table.orphan_bytes)
+            ),
+        ),
         Err(error) => found.warn(
             "index",
             "damaged",

@@ -22,7 +22,7 @@ pub(super) fn examine(layout: &Layout, config: Option<&Config>, found: &mut Find
             volumes.entry(metadata.dev()).or_insert(part);
         }
     }
-    let marks = Watermarks::default();
+    let marks = config.map_or_else(Watermarks::default, |config| config.settings.upkeep.watermarks);
     for dir in volumes.values() {
         volume(dir, &marks, found);
     }

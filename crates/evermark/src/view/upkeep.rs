@@ -1,8 +1,8 @@
 //! What a root says of itself, and what long work did.
 
 use crate::output::{Out, one_line, size, span, tame};
-use evermark_server::api::status::{IndexItem, QueueItem, VerdictName};
-use evermark_server::api::{Problem, RebuildData, StatusData, SyncData, VerifyData};
+use evermark_server::api::status::{QueueItem, VerdictName};
+use evermark_server::api::{IndexItem, Problem, RebuildData, StatusData, SyncData, VerifyData};
 
 /// Differences and problems shown of each sort; `--json` has all.
 const SHOWN_MAX: usize = 20;
@@ -74,8 +74,12 @@ fn index(index: Option<&IndexItem>, data: &StatusData, out: &mut Out) {
         out.line(format_args!("index      none{rebuilding}"));
         return;
     };
+    let bound = match index.budget.bound_bytes {
+        0 => String::new(),
+        bound => format!(" of {} allowed", size(bound)),
+    };
     out.line(format_args!(
-        "index      {} on disk, {} live, {} versions, {} fragments, {} rows not yet durable; {}{rebuilding}",
+        "index      {} on disk{bound}, {} live, {} versions, {} fragments, {} rows not yet durable; {}{rebuilding}",
         size(index.allocated_bytes),
         size(index.live_bytes),
         index.versions,

@@ -6,6 +6,8 @@ use evermark_core::exact::ExactIndex;
 use evermark_core::index::{Index, IndexError};
 use evermark_core::world::World;
 use evermark_engine::engine::OpenIndex;
+use evermark_server::api::PruneData;
+use evermark_server::api::index::TableItem;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +19,16 @@ pub(crate) fn complete_environment(_env: &Environment) {}
 /// Says what a generation's folder holds.
 pub(crate) fn look_at(_dir: &Path) -> anyhow::Result<String> {
     Ok("its rows were in the memory of a process; the next start makes them anew".to_owned())
+}
+
+/// Measures a generation's table: there is none on disk.
+pub(crate) fn survey(_generation: &Path, _world: &Arc<dyn World>) -> anyhow::Result<TableItem> {
+    Ok(TableItem::default())
+}
+
+/// Prunes by files alone: an index in memory leaves none that matter.
+pub(crate) fn prune_files(_index_dir: &Path, dry_run: bool, _world: &Arc<dyn World>) -> anyhow::Result<PruneData> {
+    Ok(PruneData { dry_run, ..PruneData::default() })
 }
 
 pub(crate) fn indexes(_world: Arc<dyn World>) -> Arc<dyn OpenIndex> {

@@ -1,11 +1,16 @@
 //! The index on disk, by Lance.
 
+use crate::commands::lancedb::free_bytes;
 use crate::config::Environment;
 use crate::limits::attainable_descriptors;
 use evermark_core::index::{Index, IndexError};
 use evermark_core::world::World;
 use evermark_engine::engine::OpenIndex;
+use evermark_lance::lancedb::{Class, Run, Surroundings, prune_generations, survey_generation};
 use evermark_lance::{LanceIndex, Options};
+use evermark_server::api::PruneData;
+use evermark_server::api::index::TableItem;
+use evermark_server::api::work::FailureItem;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -48,6 +53,48 @@ pub(crate) fn complete_environment(env: &Environment) {
 /// Says what a generation's folder holds, or why it cannot be used. Only reads.
 pub(crate) fn look_at(dir: &Path) -> anyhow::Result<String> {
     Ok(evermark_lance::look_at(dir)?)
+}
+
+/// Measures a generation's table by its files and manifests, whoever has it open. Only reads.
+pub(crate) fn survey(generation: &Path, world: &Arc<dyn World>) -> anyhow::Result<TableItem> {
+    let found = survey_generation(generation, Surroundings::new(Arc::clone(world), free_bytes))?;
+    let bytes = |classes: &[Class]| classes.iter().map(|class| found.tally(*class).bytes).sum::<u64>();
+    let live_bytes = bytes(&[Class::Live, Class::Bookkeeping, Class::Pinned]);
+    let all_rows = found.rows + found.dead_rows;
+    Ok(TableItem {
+        name: "memories".to_owned(),
+        generation: generation.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        rows: found.rows,
+        allocated_bytes: found.allocated_bytes,
+        live_bytes,
+        dead_bytes: (live_bytes * found.dead_rows).checked_div(all_rows).unwrap_or(0),
+        orphan_bytes: bytes(&[Class::Superseded, Class::Orphan, Class::Debris]),
+        versions: found.versions,
+        fragments: found.fragments,
+        ..TableItem::default()
+    })
+}
+
+/// Removes what nobody needs by files alone: no database is opened, nothing is written. The caller holds the root's lock.
+pub(crate) fn prune_files(index_dir: &Path, dry_run: bool, world: &Arc<dyn World>) -> anyhow::Result<PruneData> {
+    let run = if dry_run { Run::Dry } else { Run::Real };
+    let done = prune_generations(index_dir, run, Surroundings::new(Arc::clone(world), free_bytes))?;
+    let table = done.table.as_ref();
+    let problems = done.problems.iter().chain(table.into_iter().flat_map(|table| &table.problems));
+    let failure = |message: &String| FailureItem {
+        step: "reclaim".to_owned(),
+        class: "unavailable".to_owned(),
+        message: message.clone(),
+    };
+    Ok(PruneData {
+        dry_run,
+        versions: table.map_or(0, |table| table.before.versions.saturating_sub(1)),
+        files: table.map_or(0, |table| table.freed.values().map(|tally| tally.files).sum()),
+        freed_bytes: done.allocated_before.saturating_sub(done.allocated_after),
+        before_bytes: done.allocated_before,
+        after_bytes: done.allocated_after,
+        failures: problems.map(failure).collect(),
+    })
 }
 
 pub(crate) fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {

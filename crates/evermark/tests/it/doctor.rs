@@ -228,7 +228,7 @@ fn a_daemon_is_asked_and_one_that_hangs_is_named() {
     let daemon = Daemon::start(&home, &[]);
     let ran = home.run(&["doctor", "--json"]);
     assert_eq!(ran.code(), Some(0), "{ran:?}");
-    for (area, code) in [("holder", "daemon"), ("index", "open")] {
+    for (area, code) in [("holder", "daemon"), ("index", "open"), ("index", "bound"), ("index", "upkeep")] {
         assert!(finding(&report(&ran), area, code).is_some(), "{area} {code}: {ran:?}");
     }
     daemon.signal(Signal::STOP);

@@ -13,8 +13,10 @@ mod bench;
 mod config;
 mod crash;
 mod daemon;
+mod deploy;
 mod doctor;
 mod faults;
+mod index;
 mod kit;
 #[cfg(feature = "lance")]
 mod lancedb;
