@@ -63,7 +63,7 @@ async fn the_index_is_planned_pruned_merged_and_inspected() {
     assert!(!prune.dry_run, "without a body it is done");
     let inspect: InspectData = report(&server.post("/api/v1/evermark/index/inspect", &json!({})).await);
     assert_eq!(inspect.quarantined, []);
-    let wrong = json!({ "dry_run": "yes" });
+    let wrong = json!({ "dry-run": true });
     server.post("/api/v1/evermark/index/prune", &wrong).await.refused(422, "INVALID_INPUT");
     let data = server.post("/api/v1/memory/search", &json!({ "user_id": "ann", "query": "bees" })).await.data();
     assert_eq!(data["episodes"].as_array().unwrap().len(), 1);
