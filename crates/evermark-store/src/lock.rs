@@ -71,13 +71,7 @@ impl RootLock {
             started_at_us: Some(world.now_us()),
         };
         let lock = Self { layout: layout.clone(), file, holder, everos };
-        match lock.sign() {
-            // The lock holds without a signature, and a full disk must not keep anybody from making room.
-            Err(error) if error.kind() == ErrorKind::NoSpace => {
-                tracing::warn!(%error, "the lock is taken, and does not say by whom");
-            }
-            signed => signed?,
-        }
+        lock.sign()?;
         Ok(lock)
     }
 
@@ -119,7 +113,7 @@ impl RootLock {
     fn sign(&self) -> Result<()> {
         let Holder { pid, address, started_at_us } = self.holder.clone();
         match self.write(&HolderFile { pid, address, started_at_us }) {
-            // The lock is the kernel's. Who holds it is a courtesy that a full disk may cost.
+            // The lock is the kernel's and holds without a signature: a full disk must not keep anybody from making room.
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 tracing::warn!(%error, "others cannot be told who holds the root: the disk is full");
                 Ok(())

@@ -2,17 +2,21 @@
 
 use super::{Page, flag};
 use crate::api::IndexItem;
-use crate::api::index::{StepItem, TableItem};
+use crate::api::index::{StepItem, TableItem, VolumeItem};
 
 /// States that a volume may be in, and reasons why writes may be paused: each has a series, so that an alert can end.
 const LEVELS: [&str; 3] = ["ample", "low", "out"];
 const PAUSES: [&str; 5] = ["space_out", "read_only", "index_cap_reached", "refused", "failing"];
 
+/// A family of samples: its name, its help, and what one of many things shows in it.
+type Figure<T> = (&'static str, &'static str, fn(&T) -> f64);
+
 pub(super) fn render(page: &mut Page, index: &IndexItem) {
     bytes(page, index);
-    index.budget.cap_bytes.into_iter().for_each(|cap| {
-        page.single("evermark_index_cap_bytes", "gauge", "The hard limit, where one is set.", cap as f64);
-    });
+    page.family("evermark_index_cap_bytes", "gauge", "The hard limit; absent without one.");
+    if let Some(cap) = index.budget.cap_bytes {
+        page.sample("evermark_index_cap_bytes", &[], cap as f64);
+    }
     tables(page, &index.tables);
     steps(page, &index.steps);
     room(page, index);
@@ -96,29 +100,31 @@ fn tables(page: &mut Page, tables: &[TableItem]) {
             );
         }
     }
-    let figures: [(&str, &str, fn(&TableItem) -> u64); 7] = [
-        ("evermark_index_table_rows", "Rows by table.", |table| table.rows),
-        ("evermark_index_table_versions", "Versions kept, by table.", |table| table.versions),
-        ("evermark_index_table_fragments", "Pieces, by table.", |table| table.fragments),
-        ("evermark_index_table_pending_rows", "Rows not yet durable, by table.", |table| table.pending_rows),
-        ("evermark_index_table_unindexed_rows", "Rows that no search covers, by table.", |table| table.unindexed_rows),
-        ("evermark_index_readers", "Readers at work, by table.", |table| table.readers),
+    let figures: [Figure<TableItem>; 7] = [
+        ("evermark_index_table_rows", "Rows by table.", |table| table.rows as f64),
+        ("evermark_index_table_versions", "Versions kept, by table.", |table| table.versions as f64),
+        ("evermark_index_table_fragments", "Pieces, by table.", |table| table.fragments as f64),
+        ("evermark_index_table_pending_rows", "Rows not yet durable, by table.", |table| table.pending_rows as f64),
+        ("evermark_index_table_unindexed_rows", "Rows that no search covers, by table.", |table| {
+            table.unindexed_rows as f64
+        }),
+        ("evermark_index_readers", "Readers at work, by table.", |table| table.readers as f64),
         ("evermark_index_oldest_reader_seconds", "Since the oldest reader began; 0 without one.", |table| {
-            table.oldest_reader_ms.unwrap_or(0) / 1000
+            table.oldest_reader_ms.unwrap_or(0) as f64 / 1000.0
         }),
     ];
     for (name, help, figure) in figures {
         page.family(name, "gauge", help);
         for table in tables {
-            page.sample(name, &[("table", &table.name), ("generation", &table.generation)], figure(table) as f64);
+            page.sample(name, &[("table", &table.name), ("generation", &table.generation)], figure(table));
         }
     }
 }
 
 fn steps(page: &mut Page, steps: &[StepItem]) {
     let seconds = |ms: u64| ms as f64 / 1000.0;
-    type Figure<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&StepItem) -> Option<f64>);
-    let figures: [Figure<'_>; 9] = [
+    type Told<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&StepItem) -> Option<f64>);
+    let figures: [Told<'_>; 9] = [
         ("evermark_step_runs_total", "counter", "Runs of a step of upkeep.", &|step| Some(step.runs as f64)),
         ("evermark_step_failures_total", "counter", "Runs that failed.", &|step| Some(step.failures as f64)),
         ("evermark_step_failure_streak", "gauge", "Failures since the last success.", &|step| Some(step.streak as f64)),
@@ -154,7 +160,7 @@ fn steps(page: &mut Page, steps: &[StepItem]) {
 
 fn room(page: &mut Page, index: &IndexItem) {
     let known = || index.volumes.iter().filter(|volume| !volume.is_unknown);
-    let figures: [(&str, &str, fn(&crate::api::index::VolumeItem) -> f64); 5] = [
+    let figures: [Figure<VolumeItem>; 5] = [
         ("evermark_disk_free_bytes", "Free bytes of the volume.", |volume| volume.free_bytes as f64),
         ("evermark_disk_total_bytes", "Size of the volume.", |volume| volume.total_bytes as f64),
         ("evermark_disk_free_inodes", "Files that can still be made there.", |volume| volume.free_inodes as f64),
