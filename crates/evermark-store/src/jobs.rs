@@ -10,6 +10,7 @@ use evermark_core::memory::Digest32;
 use evermark_core::reconcile::Stamp;
 use rusqlite::{OptionalExtension, Row, params};
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Passed before jobs are enqueued.
@@ -190,6 +191,8 @@ impl Ledger {
     fn claim_of(&self, limit: usize, lease: Duration, only: Option<Reason>) -> Result<Vec<Claim>> {
         self.reach(CLAIM, "claim jobs")?;
         let now_us = self.world().now_us();
+        // The first look cannot know.
+        let went_back = now_us < self.claimed_at_us.swap(now_us, Ordering::AcqRel);
         let far_us = after(now_us, AHEAD_MAX);
         let until_us = after(now_us, lease.min(AHEAD_MAX));
         let token = crate::durable::random_hex(self.world(), 16);
@@ -210,6 +213,15 @@ impl Ledger {
                          AND next_at_us > ?2",
                 )?
                 .execute([now_us, far_us])?;
+            if went_back {
+                // What was never tried is due at once, whatever the clock said when it was enqueued.
+                transaction
+                    .prepare_cached(
+                        "UPDATE jobs SET next_at_us = ?1 WHERE lease_token IS NULL AND parked = 0 AND next_at_us > ?1
+                             AND error_class IS NULL",
+                    )?
+                    .execute([now_us])?;
+            }
             let mut statement = transaction.prepare_cached(
                 "UPDATE jobs SET lease_token = ?1, lease_until_us = ?2, attempts = attempts + 1
                  WHERE path IN (SELECT path FROM jobs WHERE lease_token IS NULL AND parked = 0 AND next_at_us <= ?3

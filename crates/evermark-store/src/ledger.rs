@@ -11,6 +11,7 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ pub struct Ledger {
     connection: Mutex<Connection>,
     /// Device and inode of the file that is open.
     identity: (u64, u64),
+    /// What the clock said when jobs were last claimed.
+    pub(crate) claimed_at_us: AtomicI64,
+    died_working: bool,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -98,17 +102,25 @@ impl Ledger {
                 return Err(Error::LedgerDamaged { path: path.to_owned(), detail });
             }
         };
-        if let Err(error) = connection.execute(crate::jobs::END_ALL_LEASES, []).map_err(on("end old leases")) {
+        let died_working = match connection.execute(crate::jobs::END_ALL_LEASES, []).map_err(on("end old leases")) {
+            Ok(ended) => ended > 0,
             // A full or read-only disk must not keep anybody from searching, and pruning: leases end by themselves.
-            if !error.kind().is_transient() {
-                return Err(error);
+            Err(error) if error.kind().is_transient() => {
+                tracing::warn!(%error, "leases of the process before stay until they end");
+                true
             }
-            tracing::warn!(%error, "leases of the process before stay until they end");
-        }
+            Err(error) => return Err(error),
+        };
         connection.set_prepared_statement_cache_capacity(64);
         let metadata = std::fs::metadata(path).at("look at", path)?;
-        let ledger =
-            Self { path: path.to_owned(), world, connection: Mutex::new(connection), identity: identity(&metadata) };
+        let ledger = Self {
+            path: path.to_owned(),
+            world,
+            connection: Mutex::new(connection),
+            identity: identity(&metadata),
+            claimed_at_us: AtomicI64::new(i64::MAX),
+            died_working,
+        };
         Ok((ledger, opened))
     }
 
@@ -127,6 +139,12 @@ impl Ledger {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells whether the process before died while it worked on jobs: the index may have got rows that the ledger was not told
+    /// of.
+    pub fn died_working(&self) -> bool {
+        self.died_working
     }
 
     /// Tells whether the file that is open is still the one in its place. Once it is not, nothing written here will be found

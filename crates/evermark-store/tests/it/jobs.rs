@@ -226,3 +226,13 @@ fn a_failing_ledger_changes_nothing() {
     desk.world.pass(LEASE);
     assert_eq!(claim_one(&desk).attempt, 2);
 }
+
+#[test]
+fn a_job_that_was_never_tried_does_not_wait_for_a_clock_that_went_back() {
+    let desk = Desk::new();
+    enqueue(&desk, "a", 1);
+    assert_eq!(claim_all(&desk).len(), 1);
+    enqueue(&desk, "b", 1);
+    desk.world.set_now_us(NOW_US - 3_600_000_000);
+    assert_eq!(claim_one(&desk).path, "b");
+}
