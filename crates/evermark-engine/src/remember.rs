@@ -423,7 +423,8 @@ impl Inner {
         self.reach("extract.facts")
     }
 
-    /// Appends entries of one parent, all in one write; does nothing when the file has entries of that parent already.
+    /// Appends entries of one parent, all in one write; does nothing when the file has entries of that parent and of one of
+    /// these messages already. The parent alone does not tell: where its file was removed, another gets its id.
     ///
     /// Returns the ids of the entries there are now, and whether they are new.
     fn append_once(
@@ -447,6 +448,7 @@ impl Inner {
                 .filter(|entry| {
                     entry.inline("parent_type").as_deref() == first.parent_type.as_deref()
                         && entry.inline("parent_id").as_deref() == first.parent_id.as_deref()
+                        && names_any(entry.inline("message_ids").as_deref(), drafts)
                 })
                 .map(|entry| entry.id.to_owned())
                 .collect();
@@ -498,6 +500,14 @@ fn says(memory: &Memory, session: &Session, message: &Message) -> bool {
     memory.session_id.as_deref() == Some(&session.id)
         && memory.message_ids.contains(&message.id)
         && matches!(&memory.body, Body::Episode { content, .. } if content.contains(message.text().trim()))
+}
+
+/// Tells whether an entry's list of messages, as it stands in a file, names a message of one of the drafts.
+fn names_any(list: Option<&str>, drafts: &[EntryDraft]) -> bool {
+    // A list that a person took out tells nothing.
+    let Some(list) = list else { return true };
+    let is_named = |id: &String| list.contains(&serde_json::Value::from(id.as_str()).to_string());
+    drafts.iter().flat_map(|draft| &draft.message_ids).any(is_named)
 }
 
 fn named(session: &Session, position: usize, message: NewMessage) -> Message {
