@@ -40,6 +40,8 @@ pub(crate) struct Unflushed {
     done: Vec<Applied>,
     /// Files whose rows are durable, and which the ledger has not been told of yet.
     flushed: Vec<Applied>,
+    /// What each file of these two lists holds by its newest reading: nothing, where it is gone. The ledger does not know yet.
+    held: HashMap<String, HashMap<MemoryKey, Digest32>>,
     rows: usize,
     /// About how many bytes those rows take.
     bytes: u64,
@@ -116,6 +118,8 @@ impl Inner {
         let ours = claims.clone();
         if let Err(error) = self.noticing_damage(self.apply(claims, &mut unflushed)) {
             self.give_back(&ours, &unflushed);
+            // It may have come as far as the index, and nobody has noted how far.
+            self.upkeep.rows_are_missing.store(true, Ordering::Release);
             if error.kind() == ErrorKind::NoSpace {
                 unflushed.is_refused = true;
                 self.note_flush(&Err(error));
@@ -178,6 +182,7 @@ impl Unflushed {
     pub(crate) fn abandon(&mut self) {
         self.done.clear();
         self.flushed.clear();
+        self.held.clear();
         self.rows = 0;
         self.bytes = 0;
         self.is_refused = false;
@@ -185,6 +190,19 @@ impl Unflushed {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.done.is_empty() && self.flushed.is_empty()
+    }
+
+    /// Takes on a file whose rows are in the index, or out of it.
+    fn push(&mut self, applied: Applied) {
+        let entries = applied.record.iter().flat_map(|record| &record.entries);
+        let held = entries.map(|entry| (entry.key.clone(), entry.digest)).collect();
+        self.held.insert(applied.claim.path.clone(), held);
+        self.done.push(applied);
+    }
+
+    /// Tells whether a file other than `path` was found to hold this memory.
+    fn is_held_by_other(&self, path: &str, key: &MemoryKey) -> bool {
+        self.held.iter().any(|(holder, held)| held.contains_key(key) && holder != path)
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -232,8 +250,7 @@ impl Inner {
             let ticket = self.pending.lock().expect(POISON).get(&claim.path).copied();
             match self.read_claimed(&claim) {
                 Ok(Found::File(stamp, digest, reading)) => {
-                    let before: HashMap<MemoryKey, Digest32> =
-                        ledger.entries(&claim.path)?.into_iter().map(|entry| (entry.key, entry.digest)).collect();
+                    let before = self.held_by(&claim.path, unflushed)?;
                     if self.shrank(&claim.path, digest, &reading, before.len()) {
                         let reason = "most of its entries are gone; looking again before they are forgotten";
                         ledger.fail(&claim, "shrunk", reason, Some(self.settings.second_look))?;
@@ -280,15 +297,23 @@ impl Inner {
         self.reach("index.upserted")
     }
 
+    /// Returns what the index holds of a file.
+    fn held_by(&self, path: &str, unflushed: &Unflushed) -> Result<HashMap<MemoryKey, Digest32>, Error> {
+        match unflushed.held.get(path) {
+            Some(held) => Ok(held.clone()),
+            None => Ok(self.ledger().entries(path)?.into_iter().map(|entry| (entry.key, entry.digest)).collect()),
+        }
+    }
+
     /// Removes the rows that came from a file that is gone.
     fn forget(&self, claim: Claim, ticket: Option<u64>, live: &Live, unflushed: &mut Unflushed) -> Result<(), Error> {
-        let keys: Vec<MemoryKey> = self.ledger().entries(&claim.path)?.into_iter().map(|entry| entry.key).collect();
-        let removed = self.remove_rows(&claim.path, keys, &HashSet::new(), live)?;
+        let keys: Vec<MemoryKey> = self.held_by(&claim.path, unflushed)?.into_keys().collect();
+        let removed = self.remove_rows(&claim.path, keys, &HashSet::new(), live, unflushed)?;
         unflushed.rows += removed;
         unflushed.rows_removed += removed as u64;
         unflushed.files_removed += 1;
         self.applied(&claim.path, ticket);
-        unflushed.done.push(Applied { claim, record: None, retry: None });
+        unflushed.push(Applied { claim, record: None, retry: None });
         Ok(())
     }
 
@@ -335,7 +360,7 @@ impl Inner {
                 gone.push(key);
             }
         }
-        let removed = self.remove_rows(&claim.path, gone, upserted, live)?;
+        let removed = self.remove_rows(&claim.path, gone, upserted, live, unflushed)?;
         unflushed.rows += removed;
         unflushed.rows_removed += removed as u64;
         unflushed.files_indexed += 1;
@@ -353,7 +378,7 @@ impl Inner {
             scope: place.map_or_else(Scope::default, |place| place.scope),
             messages,
         };
-        unflushed.done.push(Applied { claim, record: Some(record), retry });
+        unflushed.push(Applied { claim, record: Some(record), retry });
         Ok(())
     }
 
@@ -365,10 +390,12 @@ impl Inner {
         keys: Vec<MemoryKey>,
         upserted: &HashSet<MemoryKey>,
         live: &Live,
+        unflushed: &Unflushed,
     ) -> Result<usize, Error> {
         let mut gone = Vec::new();
         for key in keys {
-            if upserted.contains(&key) {
+            // What another file was found to hold a moment ago the ledger does not know yet.
+            if upserted.contains(&key) || unflushed.is_held_by_other(path, &key) {
                 continue;
             }
             match self.ledger().locate(&key)?.into_iter().find(|holder| holder != path) {
@@ -483,8 +510,12 @@ impl Inner {
     fn record_flushed(&self, unflushed: &mut Unflushed) -> Result<(), Error> {
         let ledger = self.ledger();
         let (mut records, mut gone, mut complete, mut again) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for Applied { claim, record, retry } in &unflushed.flushed {
+        let newest: HashMap<&str, usize> =
+            unflushed.flushed.iter().enumerate().map(|(n, applied)| (applied.claim.path.as_str(), n)).collect();
+        for (n, Applied { claim, record, retry }) in unflushed.flushed.iter().enumerate() {
             match record {
+                // A file that was read twice is what it was the second time.
+                _ if newest.get(claim.path.as_str()) != Some(&n) => {}
                 Some(record) => records.push(record.clone()),
                 None => gone.push(claim.path.clone()),
             }
@@ -500,6 +531,9 @@ impl Inner {
             ledger.fail(claim, retry.class, &retry.message, retry.after)?;
         }
         unflushed.flushed.clear();
+        if unflushed.done.is_empty() {
+            unflushed.held.clear();
+        }
         self.reach("index.recorded")
     }
 }

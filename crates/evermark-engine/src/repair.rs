@@ -127,7 +127,9 @@ impl Inner {
         self.upkeep.losses_mended.store(mended.unwrap_or(0), Ordering::Release);
         // A loss that nobody could count shows in the numbers: an index put back from a copy, an older version.
         let (rows, recorded) = (live.rows()?, self.ledger().distinct_entries()?);
-        self.upkeep.rows_are_missing.store(rows < recorded, Ordering::Release);
+        // A process that died at work may have written rows, or removed some, without telling the ledger.
+        let is_doubtful = rows < recorded || self.ledger().died_working();
+        self.upkeep.rows_are_missing.store(is_doubtful, Ordering::Release);
         if rows > recorded {
             self.strays_possible.store(true, Ordering::Release);
         }
