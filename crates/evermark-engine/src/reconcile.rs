@@ -217,7 +217,8 @@ impl Inner {
                 }
             }
             Decision::Hash => match self.vault.read(path, self.settings.file_bytes_max) {
-                Ok(file) if known.is_some_and(|known| known.digest == file.digest) => {
+                // A job is about what the file held in between: it is settled by looking once more.
+                Ok(file) if known.is_some_and(|known| known.digest == file.digest) && ledger.job(path)?.is_none() => {
                     ledger.verified(&[(path.to_owned(), file.stamp)])?;
                 }
                 // What cannot be read is the indexer's to report, with the file's name on it.
