@@ -159,6 +159,7 @@ impl Inner {
             unflushed.abandon();
         }
         report.rows += self.bring_over(&next, &copied)?;
+        report.rows += self.keep_last_good(&next)?;
         let next = Arc::new(next);
         self.reach("rebuild.swap")?;
         self.ledger()
@@ -216,6 +217,37 @@ impl Inner {
         next.index.remove(&extra)?;
         next.index.flush()?;
         Ok(written)
+    }
+
+    /// Takes rows over whose entries cannot be read any more in their files: the last good row is all there is of them. What the
+    /// old generation cannot give either, the ledger forgets with its file, which is then read as a new one. Call it as the
+    /// only writer. Returns how many rows it wrote.
+    fn keep_last_good(&self, next: &Live) -> Result<u64, Error> {
+        let mut held: HashSet<MemoryKey> = HashSet::new();
+        next.index.scan(&mut |key, _, _| {
+            held.insert(key);
+        })?;
+        let ledger = self.ledger();
+        let mut paths = Vec::new();
+        ledger.files("", &mut |row| paths.push(row.path))?;
+        let old = self.live();
+        let (mut rows, mut forgotten) = (Vec::new(), Vec::new());
+        for path in paths {
+            let missing = ledger.entries(&path)?.into_iter().map(|entry| entry.key).filter(|key| !held.contains(key));
+            for key in missing {
+                let found = old.index.fetch(&key.owner, key.kind, std::slice::from_ref(&key.id)).unwrap_or_default();
+                match found.into_iter().next() {
+                    Some(memory) if memory.path == path => rows.push(memory),
+                    Some(_) | None => forgotten.push(path.clone()),
+                }
+            }
+        }
+        forgotten.dedup();
+        ledger.forget(&forgotten)?;
+        let rows = self.whole_rows(&rows.iter().collect::<Vec<_>>(), next)?;
+        next.index.upsert(&rows)?;
+        next.index.flush()?;
+        Ok(rows.len() as u64)
     }
 
     /// Makes rows with all their vectors, or none: a new generation must not be poorer than the old one. What was embedded
