@@ -67,13 +67,19 @@ impl Live {
             (Some(name), Some(dimension)) => Some(ModelId { name, dimension }),
             _ => None,
         };
-        match indexes.open(&dir, model.as_ref().map(|model| model.dimension)) {
-            Ok(index) => Ok(Some(Self { generation, index, model })),
+        let opened = indexes.open(&dir, model.as_ref().map(|model| model.dimension)).map_err(Error::from);
+        // One that cannot tell what it holds is not worth more than one that does not open.
+        let counted = opened.and_then(|index| {
+            let live = Self { generation, index, model };
+            live.rows().map(|_| live)
+        });
+        match counted {
+            Ok(live) => Ok(Some(live)),
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 tracing::warn!(%generation, %error, "the index is damaged and will be rebuilt from the Markdown");
                 Ok(None)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
