@@ -29,6 +29,7 @@ mod space;
 pub mod status;
 mod steps;
 mod tasks;
+pub mod ticks;
 mod tidy;
 mod verify;
 

@@ -11,4 +11,5 @@ mod remember;
 mod repair;
 mod script;
 mod sync;
+mod ticks;
 mod upkeep;
