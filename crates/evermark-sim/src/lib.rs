@@ -2,4 +2,5 @@
 
 pub mod contract;
 pub mod generate;
+pub mod simulation;
 pub mod stub_embeddings;
