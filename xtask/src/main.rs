@@ -1,7 +1,8 @@
 //! Repository chores, with the standard library alone: what CI runs is what a person runs.
 //!
 //! `ci` runs every check, light first. `layers` proves the arrows between the crates, `lockfile` holds the number of
-//! packages, `reliability` compares docs/reliability.md with the tests it names, `bench` builds the program and measures it.
+//! packages, `reliability` compares docs/reliability.md with the tests it names, `bench` builds the program and measures it,
+//! `sim` runs the simulation by hand.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
 
 mod bench;
@@ -10,6 +11,7 @@ mod ci;
 mod layers;
 mod lockfile;
 mod reliability;
+mod sim;
 mod sources;
 
 use chore::Failure;
@@ -22,7 +24,8 @@ usage: cargo xtask <chore>
   layers        the arrows between the crates, and what libraries must not do
   lockfile      the number of packages in Cargo.lock, against its ceiling
   reliability   every scenario of docs/reliability.md, and that the tests it names are there
-  bench ARG…    build the program, then run `evermark bench ARG…`";
+  bench ARG…    build the program, then run `evermark bench ARG…`
+  sim ARG…      the simulation: --seeds N fresh ones, --seed S again, --minutes M of them";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         "lockfile" => lockfile::run(),
         "reliability" => reliability::run(),
         "bench" => bench::run(rest),
+        "sim" => sim::run(rest),
         "help" | "-h" | "--help" => {
             println!("{HELP}");
             Ok(())
