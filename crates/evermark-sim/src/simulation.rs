@@ -6,11 +6,12 @@
 //! Flow: [`ops::generate`] makes a list from the seed alone → [`harness::run`] lets it happen, and looks after every
 //! call ([`invariants`]) → at each `Settle`, and at the end, all trouble is over and everything promised must be true.
 //!
-//! - `ops`, `fault`, `damage`: what happens, where it goes wrong, what becomes of files
+//! - `ops`, `acts`, `fault`, `damage`: what happens, what that does, where it goes wrong, what becomes of files
 //! - `world`, `embedder`: time, chance, points, death; the provider
 //! - `model`, `disk`: what the Markdown should say, and what is on the disk
 //! - `subject`: the few calls by which the harness sees an engine
 
+mod acts;
 pub mod chance;
 mod damage;
 pub mod disk;

@@ -88,7 +88,9 @@ pub enum Op {
         fault: Fault,
     },
     /// The volume has only so much left.
-    Short { free_mib: u32 },
+    Short {
+        free_mib: u32,
+    },
     Lift,
     ProviderDown,
     ProviderUp,
