@@ -137,6 +137,16 @@ impl Steps {
         record.last_error.as_ref().map(|(kind, _, _)| *kind)
     }
 
+    /// Ends the streak of steps for which there is nothing left to do: what they failed at was done another way.
+    pub(crate) fn forgive(&self, is_over: impl Fn(Step) -> bool) {
+        for (step, record) in self.records.lock().expect(POISON).iter_mut() {
+            if record.running_since.is_none() && is_over(*step) {
+                record.streak = 0;
+                record.retry_at = Duration::ZERO;
+            }
+        }
+    }
+
     pub(crate) fn streak(&self, step: Step) -> u64 {
         self.records.lock().expect(POISON).get(&step).map_or(0, |record| record.streak)
     }

@@ -206,6 +206,7 @@ impl<S: Subject> Run<S> {
                         || self.is_damaged
                         || self.world.hanging() > 0
                         || (name == "scan across" && trouble.kind == ErrorKind::Unavailable)
+                        || (trouble.kind == ErrorKind::NoSpace && self.world.is_short())
                         // A new generation must not be poorer than the old one.
                         || (name == "rebuild" && self.provider.is_down());
                     if !is_excused || trouble.kind == ErrorKind::Internal {

@@ -118,6 +118,10 @@ impl SimWorld {
         self.state().free_bytes = Some(free_bytes);
     }
 
+    pub fn is_short(&self) -> bool {
+        self.state().free_bytes.is_some()
+    }
+
     /// Ends all faults; what hangs goes on, and there is space again.
     pub fn lift(&self) {
         {
