@@ -98,7 +98,7 @@ impl Inner {
         self.heal()?;
         let mut unflushed = self.indexing.lock().expect(POISON);
         let ledger = self.ledger();
-        let files = self.settings.files_per_tick;
+        let files = self.upkeep.gate.files_max(self.settings.files_per_tick);
         let passage = self.passage(&mut unflushed)?;
         let claims = match passage {
             Passage::Closed(wait) => return Ok(Tick::Idle(wait)),
@@ -141,7 +141,9 @@ impl Inner {
     fn give_back(&self, claims: &[Claim], unflushed: &Unflushed) {
         let done: HashSet<&str> = unflushed.done.iter().map(|applied| applied.claim.path.as_str()).collect();
         let rest: Vec<Claim> = claims.iter().filter(|claim| !done.contains(claim.path.as_str())).cloned().collect();
-        if let Err(error) = self.ledger().release(&rest) {
+        let paths: Vec<String> = rest.iter().map(|claim| claim.path.clone()).collect();
+        // Some of their rows may have been written.
+        if let Err(error) = self.ledger().distrust(&paths).and_then(|()| self.ledger().release(&rest)) {
             tracing::warn!(%error, files = rest.len(), "jobs could not be given back; they are due again when their leases end");
         }
     }
@@ -277,11 +279,12 @@ impl Inner {
         let Rows { rows, vectorless, retries } = self.rows_of(&read, &live);
         self.reach("index.embedded")?;
         let bytes = rows.iter().map(weight).sum();
-        if bytes > 0 && !self.fits_cap(unflushed.bytes, bytes)? {
+        if bytes > 0 && !self.fits_cap(unflushed.bytes, bytes, read.len())? {
             let claims: Vec<Claim> = read.into_iter().map(|file| file.claim).collect();
             ledger.release(&claims)?;
             return Ok(());
         }
+        self.upkeep.gate.fitted(self.settings.files_per_tick);
         unflushed.bytes += bytes;
         for chunk in rows.chunks(self.settings.flush_rows_max.max(1)) {
             live.index.upsert(chunk)?;

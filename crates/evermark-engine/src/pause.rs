@@ -39,6 +39,10 @@ struct State {
     wait: Duration,
     /// What the write that did not fit the cap needs.
     wanted_bytes: u64,
+    /// When one file may be tried again under a cap that left no room for one.
+    cap_retry_at: Duration,
+    /// Files that may be taken at once, after more of them did not fit the cap together.
+    files_max: Option<usize>,
 }
 
 struct Standing {
@@ -61,6 +65,17 @@ impl Gate {
     /// Notes that bytes of the index were freed: what was refused is tried again at once.
     pub(crate) fn space_was_freed(&self) {
         self.state.lock().expect(POISON).retry_at = Duration::ZERO;
+    }
+
+    /// Returns how many files may be taken at once.
+    pub(crate) fn files_max(&self, usual: usize) -> usize {
+        self.state.lock().expect(POISON).files_max.map_or(usual, |files| files.min(usual))
+    }
+
+    /// Notes that what was taken fitted: twice as much may be tried next.
+    pub(crate) fn fitted(&self, usual: usize) {
+        let mut state = self.state.lock().expect(POISON);
+        state.files_max = state.files_max.map(|files| files.saturating_mul(2)).filter(|files| *files < usual);
     }
 
     pub(crate) fn writes(&self, now: Duration) -> Writes {
@@ -149,7 +164,14 @@ impl Inner {
     fn passage_under_cap(&self, now: Duration) -> Result<Passage, Error> {
         let gate = &self.upkeep.gate;
         let Some(room) = self.cap_room()? else { return Ok(Passage::Open) };
-        let wanted = gate.state.lock().expect(POISON).wanted_bytes.max(CAP_RESERVE);
+        let (wanted, is_due) = {
+            let state = gate.state.lock().expect(POISON);
+            (state.wanted_bytes.max(CAP_RESERVE), state.wanted_bytes > 0 && now >= state.cap_retry_at)
+        };
+        if is_due && room > CAP_RESERVE {
+            // What did not fit may be gone, or smaller: one file is tried now and then.
+            return Ok(Passage::Open);
+        }
         if room > wanted {
             if gate.is_for(&[Why::CapReached]) {
                 gate.open();
@@ -179,15 +201,26 @@ impl Inner {
         Ok(Some(cap.saturating_sub(info.allocated_bytes)))
     }
 
-    /// Tells whether rows of so many bytes fit under the hard cap beside those that wait already. If not, writes pause.
-    pub(crate) fn fits_cap(&self, waiting_bytes: u64, more: u64) -> Result<bool, Error> {
+    /// Tells whether rows of so many bytes, of so many files, fit under the hard cap beside those that wait already. If not,
+    /// fewer files are taken next; when a single one does not fit, writes pause.
+    pub(crate) fn fits_cap(&self, waiting_bytes: u64, more: u64, n_files: usize) -> Result<bool, Error> {
         let Some(room) = self.cap_room()? else { return Ok(true) };
         let wanted = waiting_bytes.saturating_add(more).saturating_add(CAP_RESERVE);
         if room > wanted {
             return Ok(true);
         }
-        self.upkeep.gate.state.lock().expect(POISON).wanted_bytes = wanted;
-        self.close_for_cap(room, self.world.monotonic());
+        let now = self.world.monotonic();
+        {
+            let mut state = self.upkeep.gate.state.lock().expect(POISON);
+            if n_files > 1 {
+                state.files_max = Some(n_files / 2);
+                return Ok(false);
+            }
+            state.files_max = Some(1);
+            state.wanted_bytes = wanted;
+            state.cap_retry_at = now + RETRY_MAX;
+        }
+        self.close_for_cap(room, now);
         Ok(false)
     }
 
@@ -202,7 +235,7 @@ impl Inner {
 
     /// Notes that nothing waits to be written, so that nothing is refused.
     pub(crate) fn note_idle(&self) {
-        if self.upkeep.gate.is_for(&[Why::Refused, Why::Failing]) {
+        if self.upkeep.gate.is_for(&[Why::Refused, Why::Failing, Why::CapReached]) {
             self.upkeep.gate.open();
         }
     }

@@ -286,3 +286,26 @@ fn under_a_cap_removals_go_before_what_was_refused() {
     assert_eq!((rows(&engine), why(&engine)), (1, None));
     assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
 }
+
+#[test]
+fn a_backlog_larger_than_the_cap_leaves_room_for_goes_in_as_far_as_it_fits() {
+    let mut kit = Kit::new();
+    kit.settings.upkeep.budget.cap_bytes = Some(20 * MIB);
+    let engine = kit.open();
+    // Room for two or three of these at a time.
+    let allocated_bytes = 20 * MIB - (MIB + MIB / 4);
+    kit.shelves.script.weigh(IndexInfo { allocated_bytes, live_bytes: allocated_bytes, ..IndexInfo::default() });
+    for user in 0..8 {
+        fact(&kit, &format!("user{user}"), &format!("The heron wades. {}", "reed ".repeat(12_000)));
+    }
+    engine.quiesce().expect("synced");
+    assert_eq!((rows(&engine), why(&engine)), (8, None));
+    // One that does not fit by itself waits; when it is gone, nothing waits for it any more.
+    let path = fact(&kit, "ann", &format!("The otter dives. {}", "reed ".repeat(80_000)));
+    engine.quiesce().expect_err("it does not fit");
+    assert_eq!((rows(&engine), why(&engine)), (8, Some(Why::CapReached)));
+    std::fs::remove_file(kit.path(&path)).expect("removed");
+    kit.world.pass(Duration::from_secs(120));
+    engine.quiesce().expect("synced");
+    assert_eq!((rows(&engine), why(&engine)), (8, None));
+}
