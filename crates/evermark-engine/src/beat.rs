@@ -52,6 +52,8 @@ pub(crate) struct Upkeep {
     pub(crate) released: AtomicU64,
     /// Losses of the live generation that have been made good.
     pub(crate) losses_mended: AtomicU64,
+    /// How many losses the beat was told of: a search finds some while nothing else goes on.
+    pub(crate) losses_told: AtomicU64,
     /// The index was found to hold fewer rows than the ledger says.
     pub(crate) rows_are_missing: AtomicBool,
     /// A generation was made anew in its place, and is being filled.

@@ -141,9 +141,7 @@ impl Inner {
     fn give_back(&self, claims: &[Claim], unflushed: &Unflushed) {
         let done: HashSet<&str> = unflushed.done.iter().map(|applied| applied.claim.path.as_str()).collect();
         let rest: Vec<Claim> = claims.iter().filter(|claim| !done.contains(claim.path.as_str())).cloned().collect();
-        let paths: Vec<String> = rest.iter().map(|claim| claim.path.clone()).collect();
-        // Some of their rows may have been written.
-        if let Err(error) = self.ledger().distrust(&paths).and_then(|()| self.ledger().release(&rest)) {
+        if let Err(error) = self.ledger().release(&rest) {
             tracing::warn!(%error, files = rest.len(), "jobs could not be given back; they are due again when their leases end");
         }
     }
@@ -282,7 +280,8 @@ impl Inner {
         if bytes > 0 && !self.fits_cap(unflushed.bytes, bytes, read.len())? {
             let claims: Vec<Claim> = read.into_iter().map(|file| file.claim).collect();
             ledger.release(&claims)?;
-            return Ok(());
+            // What waits is counted as it was estimated; once it is written, as what it takes.
+            return if claims.len() == 1 { self.flush_held(unflushed) } else { Ok(()) };
         }
         self.upkeep.gate.fitted(self.settings.files_per_tick);
         unflushed.bytes += bytes;

@@ -202,7 +202,7 @@ impl Inner {
     }
 
     /// Tells whether rows of so many bytes, of so many files, fit under the hard cap beside those that wait already. If not,
-    /// fewer files are taken next; when a single one does not fit, writes pause.
+    /// fewer files are taken next; when a single one does not fit although nothing else waits, writes pause.
     pub(crate) fn fits_cap(&self, waiting_bytes: u64, more: u64, n_files: usize) -> Result<bool, Error> {
         let Some(room) = self.cap_room()? else { return Ok(true) };
         let wanted = waiting_bytes.saturating_add(more).saturating_add(CAP_RESERVE);
@@ -212,11 +212,10 @@ impl Inner {
         let now = self.world.monotonic();
         {
             let mut state = self.upkeep.gate.state.lock().expect(POISON);
-            if n_files > 1 {
-                state.files_max = Some(n_files / 2);
+            state.files_max = Some((n_files / 2).max(1));
+            if n_files > 1 || waiting_bytes > 0 {
                 return Ok(false);
             }
-            state.files_max = Some(1);
             state.wanted_bytes = wanted;
             state.cap_retry_at = now + RETRY_MAX;
         }

@@ -70,6 +70,7 @@ impl Inner {
     /// Looks at what the watcher reported, at files that were being written, and at everything when a sweep is due.
     pub(crate) fn reconcile_tick(&self) -> Result<Tick, Error> {
         self.heal()?;
+        self.tell_of_losses();
         let mut sweeps = self.reconciling.lock().expect(POISON);
         let now = self.world.monotonic();
         let mut overflow = false;

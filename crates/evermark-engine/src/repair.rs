@@ -117,6 +117,14 @@ impl Inner {
         Ok(())
     }
 
+    /// Wakes the beat for what a search has found damaged: it may not look by itself for an hour.
+    pub(crate) fn tell_of_losses(&self) {
+        let losses = self.live().index.losses();
+        if self.upkeep.losses_told.swap(losses, Ordering::AcqRel) != losses {
+            self.tasks.beat.ring();
+        }
+    }
+
     /// Reads from the ledger what has been made good of the live generation's losses, after opening both.
     pub(crate) fn recall_losses(&self) -> Result<(), Error> {
         let live = self.live();

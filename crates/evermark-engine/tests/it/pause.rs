@@ -293,7 +293,7 @@ fn a_backlog_larger_than_the_cap_leaves_room_for_goes_in_as_far_as_it_fits() {
     kit.settings.upkeep.budget.cap_bytes = Some(20 * MIB);
     let engine = kit.open();
     // Room for two or three of these at a time.
-    let allocated_bytes = 20 * MIB - (MIB + MIB / 4);
+    let allocated_bytes = 18 * MIB;
     kit.shelves.script.weigh(IndexInfo { allocated_bytes, live_bytes: allocated_bytes, ..IndexInfo::default() });
     for user in 0..8 {
         fact(&kit, &format!("user{user}"), &format!("The heron wades. {}", "reed ".repeat(12_000)));

@@ -95,10 +95,13 @@ fn random_faults_from_all_groups_end_in_the_same_memories() {
     println!("seed {seed}: {done:?}, {} words acknowledged", told.len());
     let markdown = home.markdown();
     whole(&home, &daemon, USER, &[&all[..5], &all[110..]].concat(), Some(&markdown));
-    let facts: String =
-        markdown.into_iter().filter(|(path, _)| path.contains(".atomic_facts")).map(|(_, text)| text).collect();
     for word in &told {
-        assert_eq!(facts.matches(word.as_str()).count(), 1, "{word} was acknowledged");
+        let said = format!("is {word}.");
+        let facts = markdown.iter().filter(|(path, _)| path.contains(".atomic_facts"));
+        let places: Vec<(&String, usize)> = facts.map(|(path, text)| (path, text.matches(&said).count())).collect();
+        let n: usize = places.iter().map(|(_, n)| n).sum();
+        let where_it_is: Vec<_> = places.iter().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(n, 1, "{word} was acknowledged; it is in {where_it_is:?}");
         assert_eq!(hits(&daemon.url, USER, word), Some(1), "{word}");
     }
     println!("{:?}, reasons at the end {:?}", sampler.finish(), reasons(&daemon));

@@ -3,7 +3,7 @@
 use super::kit::corpus::{day_files, hits, owner, reword, save, tell, words, write_day};
 use super::kit::mount::{Mount, text, tool};
 use super::kit::sampler::{Bound, Sampler, allocated, generation, index_dir};
-use super::kit::{SOON, health, or_skip, quick_home, rounds, stub_home, well_again, whole, within};
+use super::kit::{SOON, distinct_texts, health, or_skip, quick_home, rounds, stub_home, well_again, whole, within};
 use crate::kit::{Daemon, Home, body};
 use evermark_sim::stub_embeddings::StubEmbeddings;
 use rustix::process::Signal;
@@ -291,11 +291,13 @@ fn an_edit_that_dies_at_any_point_is_found_once_old_or_new() {
         "index.claimed",
         "index.embedded",
         "index.upserted",
-        "lance.appended",
         "lance.committed",
+        "lance.appended",
         "index.flushed",
         "ledger.record",
         "index.recorded",
+        "lance.appended",
+        "ledger.record",
     ];
     let stub = StubEmbeddings::start(32);
     let home = stub_home(&stub);
@@ -303,9 +305,13 @@ fn an_edit_that_dies_at_any_point_is_found_once_old_or_new() {
     write_day(&home, USER, 0, &all);
     home.run(&["sync"]).ok();
     for (round, point) in points.into_iter().enumerate() {
-        reword(&home, USER, 0, round);
+        reword(&home, USER, 0, 0);
         let dead = home.run_with(&["sync"], &[(CRASH_AT, point)]);
         assert_eq!(dead.code(), None, "{point} was not passed: {dead:?}");
+        // Every other time the edit is taken back: the file is what the ledger knows, and the index may be ahead of both.
+        if round % 2 == 1 {
+            reword(&home, USER, 0, 1);
+        }
         // A daemon answers from what is on disk before it has looked at the files.
         let daemon = Daemon::start(&home, &[]);
         for _ in 0..3 {
@@ -313,8 +319,8 @@ fn an_edit_that_dies_at_any_point_is_found_once_old_or_new() {
         }
         whole(&home, &daemon, USER, &all[..2], None);
         daemon.kill();
+        reword(&home, USER, 0, 1);
+        home.run(&["sync"]).ok();
     }
-    let texts: std::collections::HashSet<String> =
-        stub.requests().into_iter().flat_map(|request| request.texts).collect();
-    assert_eq!(stub.texts(), texts.len(), "no text was paid for twice");
+    assert_eq!(stub.texts(), distinct_texts(&stub), "no text was paid for twice");
 }
