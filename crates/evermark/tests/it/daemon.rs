@@ -29,6 +29,22 @@ fn commands_reach_the_daemon_and_answer_the_same() {
 }
 
 #[test]
+fn a_log_is_about_what_happens_not_about_every_file() {
+    let mut home = Home::new();
+    let log = home.path().join("evermark.log");
+    home.set("EVERMARK_LOG__FILE", log.to_str().expect("a plain path"));
+    let added = |session: &str| body(session, "ana", &["I drink oolong tea every morning."]);
+    for (session, level, tells) in [("s", "", false), ("t", "info", true)] {
+        let daemon = Daemon::start(&home, &[("EVERMARK_LOG", level)]);
+        home.pipe(&["add", "--flush", "--wait", "indexed"], &added(session)).ok();
+        daemon.stop();
+        let logged = std::fs::read_to_string(&log).expect("a log");
+        assert!(logged.contains("listening"), "{logged}");
+        assert_eq!(logged.contains("lance::"), tells, "log level `{level}`: {logged}");
+    }
+}
+
+#[test]
 fn one_root_has_one_owner() {
     let home = Home::new();
     let daemon = Daemon::start(&home, &[]);
