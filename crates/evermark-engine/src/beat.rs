@@ -31,6 +31,11 @@ const REBUILD_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// Damage that merging meets this often in a row is damage of the whole.
 const COMPACT_DAMAGED_MAX: u64 = 3;
 
+/// From so many pieces on, a generation whose merging failed so often in a row is made anew. Merging keeps some dozens of
+/// pieces; every commit writes a manifest that names them all.
+const UNMERGED_PIECES: u64 = 1024;
+const UNMERGED_FAILURES: u64 = 3;
+
 /// What upkeep knows and remembers.
 #[derive(Default)]
 pub(crate) struct Upkeep {
@@ -206,6 +211,11 @@ impl Inner {
         self.has_other_model().then_some(Cause::OtherModel)
     }
 
+    /// Tells whether pieces pile up because merging goes on failing.
+    fn is_piling_up(&self, index: &IndexSeen) -> bool {
+        self.upkeep.steps.streak(Step::Compact) >= UNMERGED_FAILURES && index.info.fragments >= UNMERGED_PIECES
+    }
+
     fn observe(self: &Arc<Self>, beating: &Beating) -> Observation {
         let now = self.world.monotonic();
         let index = self.look_at_index();
@@ -231,7 +241,10 @@ impl Inner {
             ballast_bytes: self.ballast().bytes(),
             debris: self.debris(),
             has_losses: self.has_losses(),
-            cause: self.cause(beating),
+            cause: self.cause(beating).or_else(|| {
+                let piles_up = may_rebuild && current.is_some_and(|seen| self.is_piling_up(seen));
+                piles_up.then_some(Cause::Unmerged)
+            }),
             over_bound_rounds: if beating.generation_is_over && may_rebuild { over } else { 0 },
             descriptors_used: descriptors_used.unwrap_or(0),
             descriptors_max,

@@ -80,6 +80,9 @@ pub enum Cause {
     OtherModel,
     /// Rounds in a row ended above the bound.
     OverBound,
+    /// Merging goes on failing, and small and half-dead pieces pile up: all they hold counts as live, so the bound grows with
+    /// them. A new generation has none.
+    Unmerged,
 }
 
 /// The numbers that a round goes by.
@@ -339,6 +342,7 @@ fn rebuild(seen: &Observation, policy: &Policy, level: Level, how: &mut Option<R
         Cause::Damaged => "the index cannot be read".to_owned(),
         Cause::OtherModel => "the vectors are another model's".to_owned(),
         Cause::OverBound => format!("{} rounds ended above the bound", seen.over_bound_rounds),
+        Cause::Unmerged => "merging goes on failing, and pieces pile up".to_owned(),
     };
     let index = seen.index.unwrap_or_default();
     let rows = index.live_bytes.saturating_sub(index.dead_bytes);
@@ -357,7 +361,9 @@ fn rebuild(seen: &Observation, policy: &Policy, level: Level, how: &mut Option<R
         !volume.is_read_only && after >= policy.watermarks.out.bytes_of(&volume)
     });
     match cause {
-        Cause::OtherModel => Verdict::Hold(format!("{why}; there is no room for a new generation beside it")),
+        Cause::OtherModel | Cause::Unmerged => {
+            Verdict::Hold(format!("{why}; there is no room for a new generation beside it"))
+        }
         Cause::Damaged | Cause::OverBound if freed => {
             *how = Some(Rebuild::InPlace);
             Verdict::Do(format!("{why}, and there is no room beside it: it is made anew in its place"))

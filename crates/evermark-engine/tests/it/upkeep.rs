@@ -227,6 +227,38 @@ fn two_rounds_above_the_bound_make_a_new_generation_and_only_one() {
 }
 
 #[test]
+fn pieces_that_pile_up_while_merging_fails_make_a_new_generation() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    kit.shelves.script.set("compact", Fault::Fails(ErrorKind::Unavailable));
+    kit.shelves.script.set_due(32);
+    let mut n = 0;
+    let mut round = |fragments: u64| {
+        let (live_bytes, bound_bytes) = (50 * MIB, Some(300 * MIB));
+        let weight =
+            IndexInfo { allocated_bytes: live_bytes, live_bytes, bound_bytes, fragments, ..IndexInfo::default() };
+        kit.shelves.script.weigh(weight);
+        n += 1;
+        remember(&engine, n);
+        kit.world.pass(Duration::from_secs(300));
+        engine.upkeep().expect("a round is made");
+        engine.status().expect("status").generation
+    };
+    let first = round(900);
+    for fragments in [950, 1000, 1023] {
+        assert_eq!(round(fragments), first, "{fragments} pieces");
+    }
+    let second = round(1100);
+    assert_ne!(second, first);
+    // Not for the same reason again at once, and not at all when merging works.
+    assert_eq!(round(20), second);
+    kit.shelves.script.clear("compact");
+    round(30);
+    assert_eq!(round(2000), second, "many pieces alone are no reason");
+    assert_eq!(subjects(&search(&engine, "mira", "lantern")).len(), 8);
+}
+
+#[test]
 fn a_rebuild_shares_the_budget_between_the_two_generations() {
     let kit = Kit::new();
     let engine = kit.open();

@@ -133,11 +133,14 @@ fn a_generation_is_replaced_beside_the_old_one_where_there_is_room() {
     check(&over, Some(Rebuild::Beside));
     check(&Observation { cause: Some(Cause::Damaged), ..at_rest() }, Some(Rebuild::Beside));
     check(&Observation { cause: Some(Cause::OtherModel), ..at_rest() }, Some(Rebuild::Beside));
-    // Too little on the disk, or within the bound: what answers still is not given up for another model.
+    check(&Observation { cause: Some(Cause::Unmerged), ..at_rest() }, Some(Rebuild::Beside));
+    // Too little on the disk, or within the bound: what answers still is not given up for another model, or for its shape.
     check(&Observation { volume: Some(volume(100 * MIB)), ..over.clone() }, Some(Rebuild::InPlace));
     check(&Observation { total_bytes: 900 * MIB, ..over.clone() }, Some(Rebuild::InPlace));
     check(&Observation { beside_found_no_room: true, ..over.clone() }, Some(Rebuild::InPlace));
-    check(&Observation { volume: Some(volume(100 * MIB)), cause: Some(Cause::OtherModel), ..at_rest() }, None);
+    for cause in [Cause::OtherModel, Cause::Unmerged] {
+        check(&Observation { volume: Some(volume(100 * MIB)), cause: Some(cause), ..at_rest() }, None);
+    }
     // Not even in its place.
     check(&Observation { volume: Some(volume(MIB)), ..over.clone() }, None);
     let frees = Some(Weight { allocated_bytes: 400 * MIB, live_bytes: 10 * MIB, ..Weight::default() });
