@@ -95,11 +95,11 @@ pub(super) fn ours(
     let quiet_after = run.now() - began;
     let mut checks = vec![check("every edit is indexed", quiet, format!("after {:.1} s", quiet_after.as_secs_f64()))];
     if !quiet {
-        let health = client.get("/health")?;
+        let health = again(|| client.get("/health"))?;
         checks[0].found = format!("not within {} s: {}", PATIENCE.as_secs(), health["reasons"]);
     }
     let live = held(vault).live();
-    let report: VerifyData = work(&client, "/api/v1/evermark/verify")?;
+    let report: VerifyData = again(|| work(&client, "/api/v1/evermark/verify"))?;
     checks.push(check(
         "index and Markdown agree",
         report.clean && report.memories == live && report.rows == live,
@@ -146,7 +146,7 @@ pub(super) fn ours(
 fn settled(run: &Run, client: &Client, word: &Mutex<Word>, expected: Expected) -> anyhow::Result<(Sample, Value)> {
     let until = run.now() + RECOVERY;
     loop {
-        let health = client.get("/health")?;
+        let health = again(|| client.get("/health"))?;
         let rest = look(run, *held(word), markdown(&run.root).1);
         let is_ok = verdict(&health).0 == "ok";
         let is_small = rest.allocated.saturating_sub(rest.ballast) <= steady(rest.live.unwrap_or_default());
@@ -207,7 +207,7 @@ fn quiesce(run: &Run, client: &Client) -> anyhow::Result<bool> {
     loop {
         // It may be refused while other work runs, or while what was broken is being mended: then once more.
         let synced = work::<SyncData>(client, "/api/v1/evermark/sync");
-        let health = client.get("/health")?;
+        let health = again(|| client.get("/health"))?;
         let none = |pointer: &str| health.pointer(pointer).and_then(Value::as_u64) == Some(0);
         let rests =
             ["/evermark/queue/pending", "/evermark/queue/leased", "/evermark/queue/failing", "/evermark/index/pending"];
@@ -219,6 +219,11 @@ fn quiesce(run: &Run, client: &Client) -> anyhow::Result<bool> {
             return Ok(false);
         }
     }
+}
+
+/// Asks, and once more if that failed: a connection that was kept may have been closed in that very moment.
+fn again<T>(mut ask: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    ask().or_else(|_| ask())
 }
 
 /// Has the daemon do long work and returns its report.
@@ -247,7 +252,7 @@ fn searches(client: &Client, vault: &Mutex<Vault>, seed: u64) -> anyhow::Result<
     let mut odd = String::new();
     for (episode, word) in worded.take(SEARCHED) {
         let user = vault.user(episode.user);
-        let answer = client.post("/api/v1/memory/search", &body(user, word, "keyword"))?;
+        let answer = again(|| client.post("/api/v1/memory/search", &body(user, word, "keyword")))?;
         let ids = episodes(&answer).iter().filter_map(|found| found["id"].as_str()).collect::<Vec<_>>();
         n += 1;
         if ids == [format!("{user}_{}", episode.id)] {
@@ -263,7 +268,7 @@ fn searches(client: &Client, vault: &Mutex<Vault>, seed: u64) -> anyhow::Result<
     for episode in episodes_of.iter().filter(|episode| !episode.facts.is_empty()).take(SEARCHED) {
         let user = vault.user(episode.user);
         let Some(fact) = rng.choice(&episode.facts) else { continue };
-        let answer = client.post("/api/v1/memory/search", &body(user, &fact.text, "vector"))?;
+        let answer = again(|| client.post("/api/v1/memory/search", &body(user, &fact.text, "vector")))?;
         let id = format!("{user}_{}", episode.id);
         let scores =
             episodes(&answer).iter().filter(|found| found["id"] == *id).filter_map(|found| found["score"].as_f64());

@@ -19,6 +19,8 @@ const KEPT_EVERY: Duration = Duration::from_millis(250);
 /// After each look comes a rest this many times as long, so that looking takes a fortieth of a processor at most.
 const REST: u32 = 39;
 const REST_MIN: Duration = Duration::from_millis(5);
+/// ... but on a machine that is busy with other things no longer than this.
+const REST_MAX: Duration = Duration::from_millis(200);
 /// What is kept in reserve for a full disk: nobody's data.
 const BALLAST: &str = "ballast";
 const MARKDOWN_EVERY: Duration = Duration::from_secs(2);
@@ -150,7 +152,7 @@ pub(super) fn watch(run: &Run, word: &Mutex<Word>, bound: Bound, series: &Mutex<
                 kept_at = began + KEPT_EVERY;
             }
         }
-        let rest = ((run.now() - began) * REST).max(REST_MIN);
+        let rest = ((run.now() - began) * REST).clamp(REST_MIN, REST_MAX);
         if !run.wait(rest, Phase::Checking) {
             return;
         }
