@@ -1,7 +1,7 @@
 //! Looks for what keeps a root from working well, and names the command that mends each thing.
 //!
-//! Invariants: nothing is written, made or locked; the network is used for one embedding and the daemon's own address, and for
-//! neither with `--offline`; a check that cannot be made is a finding of its own and stops no other. So it works on a root that
+//! Invariants: nothing is written, made or locked; the network is used for the daemon's own address and, where no daemon knows the
+//! provider, for one embedding, and for neither with `--offline`; a check that cannot be made is a finding of its own and stops no other. So it works on a root that
 //! opens nowhere.
 //!
 //! - `limits`: what the system grants this process; `place`: the root's folders; `space`: the volumes under them
@@ -95,21 +95,20 @@ pub(crate) fn examine(root: &Root, env: &Environment, world: &Arc<dyn World>, of
     if let Some(layout) = &layout {
         space::examine(layout, config.as_ref(), &mut found);
     }
+    let token = config.as_ref().and_then(|config| config.api.token.as_deref());
+    let running = layout.as_ref().map(|layout| holder::examine(layout, token, world.now_us(), offline, &mut found));
     match &config {
-        Some(config) => provider::examine(config, world, offline, &mut found),
+        Some(config) => provider::examine(config, running.as_ref(), world, offline, &mut found),
         None => {
-            found.ok("provider", "skipped", "the embedding provider is not looked at while the settings cannot be read")
+            found.ok(
+                "provider",
+                "skipped",
+                "the embedding provider is not looked at while the settings cannot be read",
+            );
         }
     }
-    if let Some(layout) = &layout {
-        look_inside(layout, config.as_ref(), world, offline, &mut found);
+    if let (Some(layout), Some(running)) = (&layout, running) {
+        derived::examine(layout, running, world, &mut found);
     }
     found
-}
-
-/// Looks at what only the daemon knows, where one answers, and at the files.
-fn look_inside(layout: &Layout, config: Option<&Config>, world: &Arc<dyn World>, offline: bool, found: &mut Findings) {
-    let token = config.and_then(|config| config.api.token.as_deref());
-    let running = holder::examine(layout, token, world.now_us(), offline, found);
-    derived::examine(layout, running, world, found);
 }

@@ -1,6 +1,7 @@
-//! The embedding provider: asked for one vector, as indexing would ask.
+//! The embedding provider: what the daemon says of it, or else asked for one vector, as indexing would ask.
 
 use super::Findings;
+use super::holder::Running;
 use crate::config::{Config, Embedding};
 use crate::wiring;
 use evermark_core::embed::{Embedder, Purpose};
@@ -12,7 +13,13 @@ use std::time::Duration;
 /// A model that is loaded first may take this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) fn examine(config: &Config, world: &Arc<dyn World>, offline: bool, found: &mut Findings) {
+pub(super) fn examine(
+    config: &Config,
+    running: Option<&Running>,
+    world: &Arc<dyn World>,
+    offline: bool,
+    found: &mut Findings,
+) {
     let endpoint = match &config.embedding {
         Embedding::None => {
             return found.ok("provider", "none", "no embedding provider: memories are found by their words");
@@ -30,6 +37,25 @@ pub(super) fn examine(config: &Config, world: &Arc<dyn World>, offline: bool, fo
     let named = format!("`{}` at {}", endpoint.model, host(&endpoint.base_url));
     if offline {
         return found.ok("provider", "skipped", format!("{named} was not asked (--offline)"));
+    }
+    // A daemon that uses it knows how it is, and it need not be paid for a question.
+    if let Some(Running::Daemon(status)) = running
+        && status.embedding.calls > 0
+    {
+        let error = status.embedding.last_error.as_deref().unwrap_or("no details");
+        return match status.embedding.state.as_str() {
+            "closed" => found.ok(
+                "provider",
+                "answers",
+                format!("{named} answers the daemon ({} calls)", status.embedding.calls),
+            ),
+            _ => found.warn(
+                "provider",
+                "unreachable",
+                format!("{named} fails the daemon: {error}"),
+                "check `[embedding]` in evermark.toml; until it answers, searches go by words",
+            ),
+        };
     }
     let mut settings = wiring::openai(endpoint);
     settings.max_retries = 0;
