@@ -24,6 +24,7 @@ use evermark_core::text;
 use evermark_store::jobs::{Claim, Reason};
 use evermark_store::ledger::catalog::{Entry, FileRecord, MessageRef, State};
 use std::collections::{HashMap, HashSet};
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ impl Inner {
     /// While the index takes no writes nothing is claimed.
     pub(crate) fn indexer_tick(&self) -> Result<Tick, Error> {
         self.heal()?;
-        let mut unflushed = self.indexing.lock().expect(POISON);
+        let mut unflushed = self.writer()?;
         let ledger = self.ledger();
         let files = self.upkeep.gate.files_max(self.settings.files_per_tick);
         let passage = self.passage(&mut unflushed)?;
@@ -137,6 +138,24 @@ impl Inner {
         Ok(Tick::Worked)
     }
 
+    /// Locks what is indexed and not durable yet. After a panic in the middle nobody knows what that is: it is forgotten, the
+    /// files in work are taken up again, and what the index holds is compared with what was noted.
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Unflushed>, Error> {
+        match self.indexing.lock() {
+            Ok(unflushed) => Ok(unflushed),
+            Err(poisoned) => {
+                let mut unflushed = poisoned.into_inner();
+                self.ledger().release_all()?;
+                unflushed.abandon();
+                self.upkeep.rows_are_missing.store(true, Ordering::Release);
+                self.indexing.clear_poison();
+                self.tasks.beat.ring();
+                tracing::warn!("indexing was cut off by a panic and begins anew");
+                Ok(unflushed)
+            }
+        }
+    }
+
     /// Gives jobs back whose files were not got through. If that fails too, they come back when their leases end.
     fn give_back(&self, claims: &[Claim], unflushed: &Unflushed) {
         let done: HashSet<&str> = unflushed.done.iter().map(|applied| applied.claim.path.as_str()).collect();
@@ -163,7 +182,7 @@ impl Inner {
 
     /// Makes everything indexed so far durable.
     pub(crate) fn flush_now(&self) -> Result<(), Error> {
-        let mut unflushed = self.indexing.lock().expect(POISON);
+        let mut unflushed = self.writer()?;
         self.flush_held(&mut unflushed)
     }
 }

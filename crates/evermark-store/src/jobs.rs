@@ -298,6 +298,11 @@ impl Ledger {
         })
     }
 
+    /// Ends every lease, as opening the ledger does: for when the one who works on jobs was lost in the middle.
+    pub fn release_all(&self) -> Result<()> {
+        self.transaction("release all jobs", |transaction| transaction.execute(END_ALL_LEASES, []).map(drop))
+    }
+
     /// Makes failing jobs due at once: all, or those of one class. For when space, or a provider, is back.
     pub fn hasten(&self, class: Option<&str>) -> Result<u64> {
         let now_us = self.world().now_us();

@@ -229,6 +229,7 @@ fn two_rounds_above_the_bound_make_a_new_generation_and_only_one() {
 #[test]
 fn pieces_that_pile_up_while_merging_fails_make_a_new_generation() {
     let kit = Kit::new();
+    kit.world.set_free(50 * GIB);
     let engine = kit.open();
     kit.shelves.script.set("compact", Fault::Fails(ErrorKind::Unavailable));
     kit.shelves.script.set_due(32);

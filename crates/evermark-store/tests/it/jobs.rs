@@ -127,6 +127,17 @@ fn leases_end_with_their_process() {
 }
 
 #[test]
+fn all_leases_end_when_the_one_who_works_is_lost() {
+    let desk = Desk::new();
+    enqueue(&desk, "a", 1);
+    let lost = claim_one(&desk);
+    desk.ledger.release_all().unwrap();
+    let again = claim_one(&desk);
+    assert_eq!(complete(&desk, &lost), Outcome::LeaseLost);
+    assert_eq!(complete(&desk, &again), Outcome::Accepted);
+}
+
+#[test]
 fn a_failure_is_tried_again_for_ever_and_ever_more_slowly() {
     let desk = Desk::new();
     enqueue(&desk, "a", 1);
