@@ -16,9 +16,8 @@ mod provider;
 mod settings;
 mod space;
 
-use crate::config::{Config, Environment, Root};
+use crate::config::{Environment, Root};
 use evermark_core::world::World;
-use evermark_store::layout::Layout;
 use serde::Serialize;
 use std::sync::Arc;
 

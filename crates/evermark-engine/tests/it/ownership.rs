@@ -1,7 +1,5 @@
 //! A root that is not in its place any more, or not ours any more, is not written.
 
-#![expect(clippy::disallowed_methods, reason = "tests move folders as people and mounts do")]
-
 use crate::kit::{Kit, add, flush, search, subjects, try_add};
 use evermark_core::error::ErrorKind;
 use evermark_core::memory::Role::User;

@@ -160,11 +160,11 @@ impl<S: Subject> Run<S> {
         let session = session_of(session);
         // One that insists tries until its words are accepted; the trouble does not outlast its patience.
         for attempt in 0..4 {
-            if self.ensure_open()? {
-                if let Outcome::Done(()) = self.call("add", |subject| subject.add(&session, &said))? {
-                    self.model.promised.extend(words);
-                    return Ok(());
-                }
+            if self.ensure_open()?
+                && let Outcome::Done(()) = self.call("add", |subject| subject.add(&session, &said))?
+            {
+                self.model.promised.extend(words);
+                return Ok(());
             }
             if !insist {
                 return Ok(());

@@ -9,7 +9,7 @@ impl Chance {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,7 +20,7 @@ impl Chance {
     /// Returns a number below `end`; 0 for an `end` of 0.
     pub fn below(&mut self, end: u64) -> u64 {
         // The bias of a remainder is below 2^-32 for the small numbers asked for here.
-        self.next().checked_rem(end).unwrap_or(0)
+        self.bits().checked_rem(end).unwrap_or(0)
     }
 
     /// Tells whether something that happens in `percent` of cases happens now.
@@ -30,7 +30,7 @@ impl Chance {
 
     pub fn u32(&mut self) -> u32 {
         // The low half of 64 mixed bits.
-        (self.next() & 0xffff_ffff) as u32
+        (self.bits() & 0xffff_ffff) as u32
     }
 
     /// Returns one of `choices`, which must not be empty.

@@ -37,8 +37,9 @@ pub(super) fn damage(root: &Path, what: Damage, pick: u32) -> io::Result<bool> {
 
 /// Returns the newest generation's folder.
 fn generation(index: &Path) -> Option<PathBuf> {
-    let names = files(index, "").into_iter().filter(|path| path.is_dir());
-    names.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gen-"))).next_back()
+    let is_generation =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gen-"));
+    files(index, "").into_iter().rfind(|path| path.is_dir() && is_generation(path))
 }
 
 /// Returns what is in a folder, by name. Lance names manifests so that the newest comes first.

@@ -201,8 +201,8 @@ impl World for SimWorld {
     fn random(&self) -> [u8; 16] {
         let mut state = self.state();
         let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&state.chance.next().to_le_bytes());
-        bytes[8..].copy_from_slice(&state.chance.next().to_le_bytes());
+        bytes[..8].copy_from_slice(&state.chance.bits().to_le_bytes());
+        bytes[8..].copy_from_slice(&state.chance.bits().to_le_bytes());
         bytes
     }
 

@@ -54,6 +54,7 @@ fn live_ops(setup: Setup, ops: &[Op]) -> Result<Report, Violation> {
 }
 
 /// Tells the shortest list of operations, taken from a seed's, that still breaks the same.
+#[expect(clippy::print_stdout, reason = "whoever asks for the shortest list reads it here")]
 fn shorten(setup: Setup, violation: &Violation) {
     let ops = ops::generate(setup.seed, setup.temper);
     let short = ops::shrink(&ops, 300, |ops| live_ops(setup, ops).is_err_and(|other| other.is_like(violation)));

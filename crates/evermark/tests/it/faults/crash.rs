@@ -188,9 +188,11 @@ fn lost_power_loses_nothing_that_was_acknowledged() {
     assert!(n_lost > 0, "the copies hold even what was never synced: this test shows nothing");
 }
 
+type Damage = fn(&Path);
+
 #[test]
 fn a_torn_manifest_is_healed_without_paying_again() {
-    let damages: [(&str, fn(&Path)); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("cut", |path| {
             let length = std::fs::metadata(path).expect("a manifest").len();
             std::fs::File::options().write(true).open(path).and_then(|file| file.set_len(length / 2)).expect("cut");

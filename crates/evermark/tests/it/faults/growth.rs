@@ -168,9 +168,9 @@ fn an_idle_week_with_failing_maintenance_grows_nothing() {
     let [preload, control] = shim.env();
     let env = [preload, control, ("EVERMARK_FAULT_AT", "lance.merged:1-1000000=EIO")];
     let daemon = Daemon::start(&home, &env);
-    for round in 0..24 {
+    for (round, word) in all.iter().enumerate().take(24) {
         reword(&home, USER, 0, round);
-        within(SOON, "it is found", || hits(&daemon.url, USER, &all[round]) == Some(1));
+        within(SOON, "it is found", || hits(&daemon.url, USER, word) == Some(1));
         indexed(&daemon);
     }
     let index = index_dir(&home.root());

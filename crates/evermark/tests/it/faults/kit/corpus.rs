@@ -114,7 +114,7 @@ pub(crate) fn padding(seed: usize, chars: usize) -> String {
     while text.len() < chars {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let letter = char::from(b'a' + u8::try_from((state >> 33) % 26).expect("a letter"));
-        text.push(if (state >> 40) % 7 == 0 { ' ' } else { letter });
+        text.push(if (state >> 40).is_multiple_of(7) { ' ' } else { letter });
     }
     text
 }
