@@ -233,7 +233,8 @@ fn odd_bytes_and_names_cost_only_themselves() {
     }
     let daemon = Daemon::start(&home, &[]);
     within(SOON, "the plain words are found", || all[..4].iter().all(|word| hits(&daemon.url, USER, word) == Some(1)));
-    for (user, word) in [("bom", &all[4]), ("crlf", &all[6]), ("nul", &all[8])] {
+    // An entry with a NUL in it is no text: it costs itself, is told of, and nothing else.
+    for (user, word) in [("bom", &all[4]), ("crlf", &all[6])] {
         within(SOON, user, || hits(&daemon.url, user, word) == Some(1));
     }
     within(SOON, "both are found", || {
