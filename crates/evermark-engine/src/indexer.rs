@@ -115,9 +115,9 @@ impl Inner {
         if claims.is_empty() {
             return self.rest(&mut unflushed);
         }
-        self.reach("index.claimed")?;
         let ours = claims.clone();
-        if let Err(error) = self.noticing_damage(self.apply(claims, &mut unflushed)) {
+        let applied = self.reach("index.claimed").and_then(|()| self.apply(claims, &mut unflushed));
+        if let Err(error) = self.noticing_damage(applied) {
             self.give_back(&ours, &unflushed);
             // It may have come as far as the index, and nobody has noted how far.
             self.upkeep.rows_are_missing.store(true, Ordering::Release);

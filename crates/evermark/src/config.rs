@@ -442,8 +442,9 @@ fn resolve_upkeep(layers: &mut Layers, usual: &Policy) -> Policy {
     ];
     for (name, low, out) in pairs {
         if out > low {
+            let source = layers.source(&format!("space.out_{name}"));
             layers.errors.push(format!(
-                "`space.out_{name}` ({out}) is above `space.low_{name}` ({low}): space is low before it is out"
+                "`space.out_{name}` ({out}, {source}) is above `space.low_{name}` ({low}): space is low before it is out"
             ));
         }
     }

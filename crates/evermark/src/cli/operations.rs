@@ -47,7 +47,7 @@ pub(crate) enum ServiceCommand {
 /// Whose service is meant.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct ServiceArgs {
-    /// This user's; needs no root [default]
+    /// This user's; needs no root (default)
     #[arg(long)]
     pub(crate) user: bool,
     /// The machine's

@@ -1,4 +1,4 @@
-//! `evermark index …`: looks after the root's own index. With `--lancedb` it is [`lancedb`](super::lancedb)'s work.
+//! `evermark index …`: looks after the root's own index. With `--lancedb` it is [`super::lancedb`]'s work.
 //!
 //! Each goes through the daemon when one runs. Without one, `status` and `prune` go by the files alone, so that they work
 //! where nothing opens; the others open the root.
