@@ -15,7 +15,7 @@ use crate::reading::Found;
 use crate::status::{FileProblem, ProgressMark};
 use crate::tasks::Tick;
 use evermark_core::error::ErrorKind;
-use evermark_core::id::{Kind, MemoryKey, Scope};
+use evermark_core::id::{Kind, MemoryKey, Owner, Scope};
 use evermark_core::index::Indexable;
 use evermark_core::markdown::{self, FileKind, FileReading};
 use evermark_core::memory::{Digest32, Memory};
@@ -219,6 +219,11 @@ impl Unflushed {
         self.done.push(applied);
     }
 
+    /// Tells whether a file that the ledger says holds this memory may hold it still.
+    fn may_hold(&self, path: &str, key: &MemoryKey) -> bool {
+        self.held.get(path).is_none_or(|held| held.contains_key(key))
+    }
+
     /// Tells whether a file other than `path` was found to hold this memory.
     fn is_held_by_other(&self, path: &str, key: &MemoryKey) -> bool {
         self.held.iter().any(|(holder, held)| held.contains_key(key) && holder != path)
@@ -279,8 +284,18 @@ impl Inner {
                 }
                 Ok(Found::Gone) if claim.reason == Reason::Gone => self.forget(claim, ticket, &live, unflushed)?,
                 Ok(Found::Gone) => {
-                    // It vanished after it was seen: not yet evidence. The sweep will miss it, and look twice.
-                    ledger.complete(std::slice::from_ref(&claim))?;
+                    // It vanished after it was seen: not yet evidence. The sweep will miss it, and look twice. Should it come
+                    // back as it was, only the job tells that there was something left to do.
+                    if ledger.file(&claim.path)?.is_some() {
+                        ledger.fail(
+                            &claim,
+                            "vanished",
+                            "it is not there now; its rows stay until that is sure",
+                            None,
+                        )?;
+                    } else {
+                        ledger.complete(std::slice::from_ref(&claim))?;
+                    }
                     self.applied(&claim.path, ticket);
                 }
                 Ok(Found::Unreadable(problem)) => {
@@ -414,14 +429,28 @@ impl Inner {
         unflushed: &Unflushed,
     ) -> Result<usize, Error> {
         let mut gone = Vec::new();
+        let mut shared: HashMap<(Owner, Kind), Vec<(String, String)>> = HashMap::new();
         for key in keys {
             // What another file was found to hold a moment ago the ledger does not know yet.
             if upserted.contains(&key) || unflushed.is_held_by_other(path, &key) {
                 continue;
             }
-            match self.ledger().locate(&key)?.into_iter().find(|holder| holder != path) {
-                Some(other) => self.enqueue(&other)?,
+            let holders = self.ledger().locate(&key)?;
+            match holders.into_iter().find(|holder| holder != path && unflushed.may_hold(holder, &key)) {
+                Some(other) => {
+                    self.enqueue(&other)?;
+                    shared.entry((key.owner, key.kind)).or_default().push((key.id, other));
+                }
                 None => gone.push(key),
+            }
+        }
+        for ((owner, kind), rows) in shared {
+            let ids: Vec<String> = rows.iter().map(|(id, _)| id.clone()).collect();
+            let found = live.index.fetch(&owner, kind, &ids)?;
+            let is_others = |memory: &Memory| rows.iter().any(|(id, other)| *id == memory.id && *other == memory.path);
+            if !found.iter().all(is_others) {
+                // This file's version: the other file, as the ledger knows it, would be found unchanged.
+                self.upkeep.rows_are_missing.store(true, Ordering::Release);
             }
         }
         if !gone.is_empty() {

@@ -4,6 +4,9 @@ use crate::kit::{Kit, add, flush, flush_of, search};
 use evermark_core::memory::Role::User;
 use evermark_engine::status::Verdict;
 use evermark_engine::ticks::{Loop, Ticked};
+use evermark_models::openai;
+use evermark_models::provider::Provider;
+use evermark_sim::stub_embeddings::{Answer, StubEmbeddings};
 use std::time::Duration;
 
 #[test]
@@ -63,6 +66,24 @@ fn an_entry_that_moves_is_kept_though_its_new_file_is_not_flushed_when_the_old_o
     engine.quiesce().expect("synced");
     assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
     assert_eq!(search(&engine, "mira", "kiln").episodes.len(), 1);
+}
+
+#[test]
+fn an_entry_that_moved_and_went_is_gone_though_each_file_is_said_to_hold_it_by_the_other() {
+    let mut kit = Kit::new();
+    kit.settings.sweep_interval = Duration::ZERO;
+    kit.settings.second_look = Duration::ZERO;
+    let whole = episodes(&[("ep_1", "The kiln stays hot overnight."), ("ep_2", "The glaze is blue.")]);
+    kit.write(NEXT_DAY, &whole);
+    let engine = kit.open();
+    engine.quiesce().expect("synced");
+    std::fs::rename(kit.path(NEXT_DAY), kit.path(DAY)).expect("moved");
+    engine.tick(Loop::Reconcile).expect("ticked");
+    while engine.tick(Loop::Indexer).expect("ticked") == Ticked::Worked {}
+    kit.write(DAY, &episodes(&[("ep_1", "The kiln stays hot overnight.")]));
+    engine.quiesce().expect("synced");
+    assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+    assert_eq!(search(&engine, "mira", "glaze").episodes.len(), 0);
 }
 
 #[test]
@@ -147,4 +168,22 @@ fn a_row_whose_entry_went_before_the_ledger_was_told_of_it_is_not_left_over() {
         assert_eq!(engine.verify(&mut |_| {}).expect("verified").extra, Vec::<String>::new(), "{point}");
         assert_eq!(search(&engine, "mira", "glaze").episodes.len(), 0, "{point}");
     }
+}
+
+#[test]
+fn a_file_that_is_away_when_its_vectors_come_has_them_when_it_is_back() {
+    let mut kit = Kit::new();
+    let stub = StubEmbeddings::start(16);
+    stub.always(Some(Answer::status(503, "down for the day")));
+    let mut settings = openai::Settings::new(stub.base_url(), "stub", 16);
+    settings.max_retries = 0;
+    kit.provider = Some(Provider::OpenAi(Box::new(settings)));
+    kit.write(DAY, &episodes(&[("ep_1", "The kiln stays hot overnight.")]));
+    let engine = kit.open();
+    assert_eq!(engine.quiesce().expect("synced").rows_upserted, 1);
+    std::fs::rename(kit.path(DAY), kit.path("aside")).expect("moved");
+    engine.hasten().expect("hastened");
+    while engine.tick(Loop::Indexer).expect("ticked") == Ticked::Worked {}
+    std::fs::rename(kit.path("aside"), kit.path(DAY)).expect("moved back");
+    assert_eq!(engine.status().expect("status").queue.failing, 1, "its vectors are still to come");
 }
