@@ -116,8 +116,11 @@ impl Inner {
             return self.rest(&mut unflushed);
         }
         let ours = claims.clone();
-        let applied = self.reach("index.claimed").and_then(|()| self.apply(claims, &mut unflushed));
-        if let Err(error) = self.noticing_damage(applied) {
+        if let Err(error) = self.reach("index.claimed") {
+            self.give_back(&ours, &unflushed);
+            return Err(error);
+        }
+        if let Err(error) = self.noticing_damage(self.apply(claims, &mut unflushed)) {
             self.give_back(&ours, &unflushed);
             // It may have come as far as the index, and nobody has noted how far.
             self.upkeep.rows_are_missing.store(true, Ordering::Release);
