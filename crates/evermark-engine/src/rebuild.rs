@@ -29,6 +29,16 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Every commit leaves a version behind, and pieces to be merged. Merging that fails may be why there is a new generation:
+/// it must not be why there is none.
+fn tidy(next: &Live) -> Result<(), Error> {
+    next.index.reclaim()?;
+    if let Err(error) = next.index.upkeep() {
+        tracing::warn!(%error, "pieces of the new generation are merged later");
+    }
+    Ok(())
+}
+
 impl Inner {
     /// Rebuilds beside the live generation where there is room for both, else in its place.
     pub(crate) fn rebuild(self: &Arc<Self>, progress: &mut dyn FnMut(ProgressMark)) -> Result<RebuildReport, Error> {
@@ -142,15 +152,14 @@ impl Inner {
                 next.index.upsert(&rows)?;
                 if unflushed >= self.settings.flush_rows_max {
                     next.index.flush()?;
-                    // Every commit leaves a version behind, and pieces to be merged.
-                    next.index.upkeep()?;
+                    tidy(&next)?;
                     unflushed = 0;
                 }
             }
             self.reach("rebuild.file")?;
         }
         next.index.flush()?;
-        next.index.upkeep()?;
+        tidy(&next)?;
         // The short part, as the only writer: what was edited meanwhile is brought over, then the swap.
         let mut unflushed = self.indexing.lock().expect(POISON);
         if let Err(error) = self.flush_held(&mut unflushed) {
