@@ -268,19 +268,14 @@ impl Inner {
         let policy = self.upkeep_policy();
         let plan = plan(&seen, &policy);
         self.upkeep.steps.forgive(|step| match step {
+            Step::Compact => seen.index.is_some() && seen.due.is_none(),
             Step::Repair => !seen.has_losses,
             Step::Rebuild => {
                 !self.rebuild_wanted.load(Ordering::Acquire)
                     && !self.has_other_model()
                     && self.upkeep.over_bound_rounds.load(Ordering::Acquire) == 0
             }
-            Step::Release
-            | Step::Janitor
-            | Step::Reclaim
-            | Step::Compact
-            | Step::Ledger
-            | Step::Ballast
-            | Step::Measure => false,
+            Step::Release | Step::Janitor | Step::Reclaim | Step::Ledger | Step::Ballast | Step::Measure => false,
         });
         beating.has_begun = true;
         beating.level = Some(plan.level);
