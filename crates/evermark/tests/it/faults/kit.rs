@@ -145,7 +145,11 @@ fn rested(daemon: &Daemon, is_well: impl Fn(&Value) -> bool) -> Duration {
         if has_looked && is_idle && root["index"]["pending"] == 0 && is_well(&health) {
             return started.elapsed();
         }
-        assert!(started.elapsed() < Duration::from_secs(SOON), "no rest: {health:#}\n{}", daemon.log_tail());
+        if started.elapsed() >= Duration::from_secs(SOON) {
+            let status = daemon.get("/api/v1/evermark/status").unwrap_or_default();
+            let findings = status.pointer("/data/findings").cloned().unwrap_or_default();
+            panic!("no rest: {health:#}\nfindings {findings:#}\n{}", daemon.log_tail());
+        }
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }
