@@ -1,4 +1,4 @@
-//! `evermark bench`: figures about ingest, search and what the index comes to on disk, on made-up roots.
+//! `evermark bench`: figures about ingest, search, what is found, and what the index comes to on disk, on roots made for it.
 //!
 //! What is measured runs in a process of its own, one for each size, and never in the one that indexed the root: memory that
 //! was once used is not given back, and would be counted for what comes after.
@@ -8,6 +8,7 @@ mod commits;
 mod generate;
 mod ingest;
 mod measure;
+mod retrieval;
 mod search;
 mod start;
 
@@ -27,6 +28,8 @@ pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> a
         BenchCommand::Start(args) => (Bench::Start, args),
         BenchCommand::Churn(args) => return churn::run(args, out),
         BenchCommand::Commits(args) => return commits::run(args, env, out),
+        BenchCommand::Retrieval(args) => return retrieval::run(args, env, out),
+        BenchCommand::RetrievalConvert(args) => return retrieval::convert(args, out),
     };
     let name = bench.name();
     let sizes = match args.facts.as_slice() {

@@ -2,11 +2,13 @@
 
 mod churn;
 mod operations;
+mod retrieval;
 
 pub(crate) use churn::{ChurnArgs, CommitsArgs, FaultArg};
 pub(crate) use operations::{
     DoctorArgs, ManagerArg, ServiceArgs, ServiceCommand, ServiceInstallArgs, ServiceUninstallArgs, StatusArgs,
 };
+pub(crate) use retrieval::{ConvertArgs, FormatArg, RetrievalArgs};
 
 use crate::output::Color;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -100,7 +102,7 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// For developers: measure ingest and search on made-up roots
+    /// For developers: measure ingest, search and what is found, on roots made for it
     #[command(subcommand, arg_required_else_help = true)]
     Bench(BenchCommand),
 }
@@ -111,7 +113,7 @@ impl Command {
         match self {
             Self::Init(_) | Self::Config(_) | Self::Completions { .. } | Self::Doctor(_) | Self::Service(_) => false,
             // The daemon that it starts has the engine.
-            Self::Bench(BenchCommand::Churn(_)) => false,
+            Self::Bench(BenchCommand::Churn(_) | BenchCommand::RetrievalConvert(_)) => false,
             Self::Serve(_)
             | Self::Adopt(_)
             | Self::Add(_)
@@ -438,6 +440,10 @@ pub(crate) enum BenchCommand {
     Churn(ChurnArgs),
     /// Commit entries one by one and watch what that leaves on disk
     Commits(CommitsArgs),
+    /// Load a data set of conversations, ask its questions, and count which of the answers are found
+    Retrieval(RetrievalArgs),
+    /// Turn a published data set into one that `bench retrieval` reads, on standard output
+    RetrievalConvert(ConvertArgs),
 }
 
 #[derive(Clone, Debug, Args)]

@@ -79,6 +79,8 @@ pub(crate) struct Flags {
     pub(crate) port: Option<String>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_format: Option<String>,
+    /// The provider of embeddings.
+    pub(crate) embedding: Option<String>,
 }
 
 /// Where the daemon listens, and who may speak to it.
@@ -215,6 +217,7 @@ fn of_flags(flags: &Flags) -> Layer {
         ("api.port", "--port", &flags.port),
         ("log.level", "--log-level", &flags.log_level),
         ("log.format", "--log-format", &flags.log_format),
+        ("embedding.provider", "--model", &flags.embedding),
     ];
     for (name, flag, value) in all {
         if let Some(value) = value {

@@ -27,6 +27,7 @@ pub(crate) fn run(args: &ServeArgs, root: Root, env: &Environment, verbose: u8, 
         port: args.port.clone(),
         log_level: args.log_level.clone(),
         log_format: args.log_format.clone(),
+        ..Flags::default()
     };
     let is_new = !root.path.exists();
     if let Some(theirs) = root.everos_instead(env) {
