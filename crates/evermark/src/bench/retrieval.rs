@@ -9,6 +9,7 @@ mod ask;
 mod convert;
 mod dataset;
 mod load;
+mod ranking;
 mod report;
 mod score;
 mod when;

@@ -21,5 +21,6 @@ mod kit;
 #[cfg(feature = "lance")]
 mod lancedb;
 mod life;
+mod retrieval;
 mod service;
 mod usage;

@@ -1,15 +1,14 @@
-//! Questions asked by searching, and which messages the answers point to, best first.
+//! Questions asked by searching.
 
 use super::dataset::{Haystack, Question};
 use super::load::Loaded;
-use super::score;
+use super::{ranking, score};
 use crate::clock;
 use anyhow::bail;
 use evermark_core::id::Owner;
 use evermark_engine::Engine;
-use evermark_engine::search::{Method, SearchAnswer, SearchRequest};
+use evermark_engine::search::{Method, SearchRequest};
 use evermark_server::api::{MethodName, SearchBody};
-use std::collections::HashSet;
 use std::time::Duration;
 
 /// A way to search that is measured.
@@ -68,36 +67,19 @@ pub(super) fn ask(
         let started = clock::now();
         let answer = engine.search(request)?;
         let took = started.elapsed();
-        let mut ranking = Vec::new();
-        for id in messages(&answer) {
+        let mut ranked = Vec::new();
+        for id in ranking::messages(&answer) {
             let Some(doc) = loaded.docs.get(id) else {
                 bail!("a memory of haystack `{}` names the message `{id}`, which was not sent", haystack.name)
             };
-            ranking.push(*doc);
+            ranked.push(*doc);
         }
         Ok(Asked {
-            places: score::places(&question.gold, &ranking),
-            n_ranked: ranking.len(),
+            places: score::places(&question.gold, &ranked),
+            n_ranked: ranked.len(),
             took,
             is_degraded: answer.method != Some(variant.method.into()),
         })
     };
     haystack.questions.iter().map(one).collect()
-}
-
-/// Returns the messages an answer points to, best first, each once.
-///
-/// The facts of all episodes are one list, by score; a fact stands for the messages it was made of. An episode without facts
-/// stands for all of its messages, in order, with its own score.
-fn messages(answer: &SearchAnswer) -> Vec<&str> {
-    let mut found = Vec::new();
-    for hit in &answer.episodes {
-        if hit.facts.is_empty() {
-            found.push((hit.episode.score, &hit.episode.memory.message_ids));
-        }
-        found.extend(hit.facts.iter().map(|fact| (fact.score, &fact.memory.message_ids)));
-    }
-    found.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let mut seen = HashSet::new();
-    found.into_iter().flat_map(|(_, ids)| ids).map(String::as_str).filter(|id| seen.insert(*id)).collect()
 }
