@@ -298,3 +298,21 @@ fn convert(home: &Home, format: &str, published: &Value, n_haystacks: u64) -> Va
     );
     lines.into_iter().next().expect("a haystack")
 }
+
+/// The first two conversations of a public set, where it lies beside the checkout; it is never part of it.
+#[test]
+fn locomo_is_read_and_its_answers_are_found() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/locomo.jsonl");
+    if !path.exists() {
+        eprintln!("skipped: {} is not there", path.display());
+        return;
+    }
+    let (home, _) = home();
+    let path = path.to_str().expect("a plain path");
+    let report =
+        home.run(&["--json", "bench", "retrieval", "--dataset", path, "--model", "none", "--limit", "2"]).json();
+    let counts = ["haystacks", "messages", "questions", "without_gold"].map(|key| report[key].as_u64());
+    assert_eq!(counts, [2, 788, 302, 2].map(Some), "{report}");
+    let found = report["methods"][0]["overall"]["at"]["10"]["mean"].as_f64();
+    assert!(found > Some(0.5), "{report}");
+}
