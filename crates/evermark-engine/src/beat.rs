@@ -178,7 +178,8 @@ impl Inner {
             next = next.min(wait.max(Duration::from_millis(100)));
         }
         let policy = self.upkeep_policy();
-        if beating.level != Some(Level::Ample) || self.ballast().bytes() < policy.ballast_bytes || self.has_losses() {
+        let has_doubts = self.has_losses() || self.strays_possible.load(Ordering::Acquire);
+        if beating.level != Some(Level::Ample) || self.ballast().bytes() < policy.ballast_bytes || has_doubts {
             next = next.min(LOOK_INTERVAL);
         }
         next

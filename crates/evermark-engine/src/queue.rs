@@ -14,7 +14,7 @@ impl Inner {
             Seen::Present(stamp) => (Reason::Changed, Fingerprint::Stamp(stamp)),
             Seen::Absent { parent_listed: true } => (Reason::Gone, Fingerprint::Gone),
             // Not a file one can look at: the indexer will say what it is.
-            Seen::Absent { parent_listed: false } | Seen::Unknown => (Reason::Changed, Fingerprint::Gone),
+            Seen::Absent { parent_listed: false } | Seen::Unknown => (Reason::Changed, Fingerprint::Unknown),
         };
         let job = NewJob { path: path.to_owned(), reason, priority: Priority::Interactive, fingerprint };
         // Under this lock whoever claims the job finds it counted. A job that is there already for this very content is

@@ -180,7 +180,13 @@ impl Inner {
         self.upkeep.rows_are_missing.store(false, Ordering::Release);
         drop(unflushed);
         remove_other_generations(&self.layout, &next);
-        self.reconciling.lock().expect(POISON).ask();
+        // What was copied from files that the ledger knew otherwise may be gone before they are looked at.
+        self.strays_possible.store(true, Ordering::Release);
+        {
+            let mut sweeps = self.reconciling.lock().expect(POISON);
+            sweeps.forget();
+            self.publish(&sweeps);
+        }
         self.tasks.reconcile.ring();
         progress(ProgressMark { done: total, total });
         report.texts_embedded = self.texts_sent() - embedded_before;
@@ -268,9 +274,12 @@ impl Inner {
         }
     }
 
-    /// Removes rows that no file holds: left over when the ledger was lost but the index was kept.
+    /// Removes rows that no file holds: left over when the ledger was lost but the index was kept, or copied from a file that
+    /// went before anybody noted what it held.
     pub(crate) fn purge_strays(&self) -> Result<u64, Error> {
-        let unflushed = self.indexing.lock().expect(POISON);
+        // Looked at as the only writer, with nothing on its way.
+        let mut unflushed = self.writer()?;
+        self.flush_held(&mut unflushed)?;
         let ledger = self.ledger();
         let live = self.live();
         let mut by_path: HashMap<String, Vec<MemoryKey>> = HashMap::new();
@@ -279,6 +288,13 @@ impl Inner {
         for (path, keys) in by_path {
             let held: HashSet<MemoryKey> = ledger.entries(&path)?.into_iter().map(|entry| entry.key).collect();
             strays.extend(keys.into_iter().filter(|key| !held.contains(key)));
+        }
+        for key in &strays {
+            if !ledger.locate(key)?.is_empty() {
+                // Another file holds it, and its row was this one's version.
+                self.upkeep.rows_are_missing.store(true, Ordering::Release);
+                break;
+            }
         }
         if !strays.is_empty() {
             live.index.remove(&strays)?;

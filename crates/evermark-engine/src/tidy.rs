@@ -67,12 +67,16 @@ impl Inner {
             return Ok(());
         }
         self.upkeep.is_filling.store(false, Ordering::Release);
-        if self.strays_possible.load(Ordering::Acquire) {
-            let removed = self.purge_strays()?;
-            if removed > 0 {
-                tracing::info!(removed, "rows that no file holds were removed from the index");
+        // Taken back first: whoever doubts meanwhile is heard by the next round.
+        if self.strays_possible.swap(false, Ordering::AcqRel) {
+            match self.purge_strays() {
+                Ok(0) => {}
+                Ok(removed) => tracing::info!(removed, "rows that no file holds were removed from the index"),
+                Err(error) => {
+                    self.strays_possible.store(true, Ordering::Release);
+                    return Err(error);
+                }
             }
-            self.strays_possible.store(false, Ordering::Release);
         }
         Ok(())
     }

@@ -68,6 +68,8 @@ pub enum Fingerprint {
     Stamp(Stamp),
     Digest(Digest32),
     Gone,
+    /// It could not be looked at: whatever it turns out to be is news.
+    Unknown,
 }
 
 impl fmt::Display for Fingerprint {
@@ -78,6 +80,7 @@ impl fmt::Display for Fingerprint {
             }
             Self::Digest(digest) => write!(f, "digest:{}", digest.hex()),
             Self::Gone => f.write_str("gone"),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }

@@ -196,3 +196,40 @@ fn a_file_that_is_away_when_its_vectors_come_has_them_when_it_is_back() {
     std::fs::rename(kit.path("aside"), kit.path(DAY)).expect("moved back");
     assert_eq!(engine.status().expect("status").queue.failing, 1, "its vectors are still to come");
 }
+
+#[test]
+fn a_file_that_is_gone_is_forgotten_though_it_could_not_be_looked_at_when_that_was_sure() {
+    let mut kit = Kit::new();
+    kit.settings.sweep_interval = Duration::ZERO;
+    kit.settings.second_look = Duration::ZERO;
+    kit.write(DAY, &episodes(&[("ep_1", "The kiln stays hot overnight.")]));
+    let engine = kit.open();
+    engine.quiesce().expect("synced");
+    std::fs::remove_file(kit.path(DAY)).expect("removed");
+    engine.tick(Loop::Reconcile).expect("ticked");
+    kit.world.break_at("vault.look", 13);
+    engine.tick(Loop::Reconcile).expect("ticked");
+    while engine.tick(Loop::Indexer).expect("ticked") == Ticked::Worked {}
+    assert_eq!(engine.status().expect("status").queue.failing, 1, "nobody knows that it is gone");
+    kit.world.mend();
+    settle(&engine);
+    assert_eq!(engine.status().expect("status").queue.pending, 0);
+    assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+    assert_eq!(search(&engine, "mira", "kiln").episodes.len(), 0);
+}
+
+#[test]
+fn what_a_rebuild_copied_from_a_file_that_then_went_is_not_left_over() {
+    let mut kit = Kit::new();
+    kit.settings.second_look = Duration::ZERO;
+    kit.write(DAY, &episodes(&[("ep_1", "The kiln stays hot overnight.")]));
+    let engine = kit.open();
+    engine.quiesce().expect("synced");
+    // Copied with its second entry, of which nobody has told the ledger yet.
+    kit.write(DAY, &episodes(&[("ep_1", "The kiln stays hot overnight."), ("ep_2", "The glaze is blue.")]));
+    engine.rebuild(&mut |_| {}).expect("rebuilt");
+    std::fs::remove_file(kit.path(DAY)).expect("removed");
+    settle(&engine);
+    assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+    assert_eq!(search(&engine, "mira", "glaze").episodes.len(), 0);
+}

@@ -53,6 +53,16 @@ fn a_job_is_done_once() {
 }
 
 #[test]
+fn a_source_that_could_not_be_looked_at_is_not_one_that_is_gone() {
+    let desk = Desk::new();
+    let of = |reason, fingerprint| NewJob { reason, fingerprint, ..job("a", 0) };
+    desk.ledger.enqueue(&[of(Reason::Changed, Fingerprint::Unknown)]).unwrap();
+    assert_eq!(desk.ledger.enqueue(&[of(Reason::Changed, Fingerprint::Unknown)]).unwrap(), 0);
+    assert_eq!(desk.ledger.enqueue(&[of(Reason::Gone, Fingerprint::Gone)]).unwrap(), 1);
+    assert_eq!(claim_one(&desk).reason, Reason::Gone);
+}
+
+#[test]
 fn the_urgent_come_first_then_the_oldest() {
     let desk = Desk::new();
     for path in ["b", "a", "c"] {
