@@ -11,6 +11,7 @@ use evermark_core::markdown::inbox::{self, Batch, Mode};
 use evermark_core::markdown::segment::{self, SegmentPlan};
 use evermark_core::markdown::{FileKind, inbox_sequence, place, session_dir};
 use evermark_core::memory::{Digest32, Message};
+use evermark_core::reconcile::Stamp;
 use evermark_store::vault::FileBytes;
 use evermark_store::vault::write::Expected;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -226,13 +227,18 @@ impl Inner {
 impl Inner {
     /// Returns the paths of the files in a folder, in order. A folder that cannot be listed is not an empty one.
     fn files_in(&self, dir: &str) -> Result<Vec<String>, Error> {
-        let mut paths = Vec::new();
-        let report = self.vault.scan_under(dir, &mut |path, _| paths.push(path.to_owned()));
+        Ok(self.stamps_in(dir)?.into_iter().map(|(path, _)| path).collect())
+    }
+
+    /// As [`Self::files_in`], with what a cheap look at each file tells.
+    pub(crate) fn stamps_in(&self, dir: &str) -> Result<Vec<(String, Stamp)>, Error> {
+        let mut files = Vec::new();
+        let report = self.vault.scan_under(dir, &mut |path, stamp| files.push((path.to_owned(), stamp)));
         if let Some((rel, reason)) = report.unknown.into_iter().next() {
             return Err(evermark_store::error::Error::Unknown { rel, reason }.into());
         }
-        paths.sort_unstable();
-        Ok(paths)
+        files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(files)
     }
 
     /// Reads a file; `None` when it is not there.

@@ -20,10 +20,9 @@ use evermark_core::markdown::inbox::{self, Batch, Mode};
 use evermark_core::markdown::segment::{self, SegmentPlan, memcell_id};
 use evermark_core::markdown::{self, inbox_path, path_for, segment_path};
 use evermark_core::memory::{Body, Digest32, Memory, Message};
-use evermark_core::reconcile::Seen;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// Below this a timestamp is taken for seconds, not milliseconds (the wire's rule).
@@ -142,7 +141,7 @@ impl Inner {
 
     /// Gives messages their ids, and leaves out those that are here or were extracted already.
     fn fresh_messages(&self, session: &Session, folder: &Folder, sent: Vec<NewMessage>) -> Result<Vec<Message>, Error> {
-        let mut open: std::collections::HashMap<String, Digest32> = folder
+        let mut open: HashMap<String, Digest32> = folder
             .batches
             .iter()
             .flat_map(|(_, batch)| &batch.messages)
@@ -151,8 +150,9 @@ impl Inner {
         let messages: Vec<Message> =
             sent.into_iter().enumerate().map(|(position, message)| named(session, position, message)).collect();
         let ids: Vec<String> = messages.iter().flat_map(|message| [message.id.clone(), twin_id(message)]).collect();
+        // In this order: what is recorded in between is seen by both.
+        let unrecorded = self.unrecorded(session, &messages)?;
         let extracted = self.ledger().known_messages(&session.scope, &session.id, &ids)?;
-        let unrecorded = self.unrecorded_today(session, &messages)?;
         let mut fresh = Vec::new();
         for mut message in messages {
             let digest = content_digest(&message);
@@ -190,16 +190,21 @@ impl Inner {
         Ok(false)
     }
 
-    /// Returns the episodes of today's files that the ledger has not recorded yet: what they hold it cannot know.
-    fn unrecorded_today(&self, session: &Session, messages: &[Message]) -> Result<Vec<Memory>, Error> {
+    /// Returns the episodes of files that the ledger has not recorded as they are: what they hold it cannot know. Of every
+    /// day: where the clock has jumped, what was said a moment ago stands in another day's file.
+    fn unrecorded(&self, session: &Session, messages: &[Message]) -> Result<Vec<Memory>, Error> {
         let mut episodes = Vec::new();
         for owner in extract::owners(messages) {
-            let path = path_for(&Owner::user(session.scope.clone(), owner), Kind::Episode, self.today())?;
-            let known = self.ledger().file(&path)?.map(|row| row.known.stamp);
-            match self.vault.look(&path) {
-                Seen::Present(stamp) if known == Some(stamp) => {}
-                Seen::Present(_) | Seen::Unknown => episodes.extend(self.surely_read(&path)?),
-                Seen::Absent { .. } => {}
+            let today = path_for(&Owner::user(session.scope.clone(), owner), Kind::Episode, self.today())?;
+            let Some((folder, _)) = today.rsplit_once('/') else { continue };
+            let mut known = HashMap::new();
+            self.ledger().files(folder, &mut |row| {
+                known.insert(row.path, row.known.stamp);
+            })?;
+            for (path, stamp) in self.stamps_in(folder)? {
+                if known.get(&path) != Some(&stamp) {
+                    episodes.extend(self.surely_read(&path)?);
+                }
             }
         }
         Ok(episodes)
@@ -424,7 +429,8 @@ impl Inner {
     }
 
     /// Appends entries of one parent, all in one write; does nothing when the file has entries of that parent and of one of
-    /// these messages already. The parent alone does not tell: where its file was removed, another gets its id.
+    /// these messages already. The parent alone does not tell: where its file was removed, another gets its id, and it
+    /// gets another id when it is written again; then what the entries say tells.
     ///
     /// Returns the ids of the entries there are now, and whether they are new.
     fn append_once(
@@ -447,8 +453,9 @@ impl Inner {
                 .entries()
                 .filter(|entry| {
                     entry.inline("parent_type").as_deref() == first.parent_type.as_deref()
-                        && entry.inline("parent_id").as_deref() == first.parent_id.as_deref()
                         && names_any(entry.inline("message_ids").as_deref(), drafts)
+                        && (entry.inline("parent_id").as_deref() == first.parent_id.as_deref()
+                            || is_fact_of(entry, drafts))
                 })
                 .map(|entry| entry.id.to_owned())
                 .collect();
@@ -495,11 +502,17 @@ impl Inner {
     }
 }
 
-/// Tells whether an episode holds a message: its id, and what it says.
+/// Tells whether an episode holds a message: its id, or the one it has where that was taken, and what it says.
 fn says(memory: &Memory, session: &Session, message: &Message) -> bool {
     memory.session_id.as_deref() == Some(&session.id)
-        && memory.message_ids.contains(&message.id)
+        && (memory.message_ids.contains(&message.id) || memory.message_ids.contains(&twin_id(message)))
         && matches!(&memory.body, Body::Episode { content, .. } if content.contains(message.text().trim()))
+}
+
+/// Tells whether an entry says what one of these facts does.
+fn is_fact_of(entry: &markdown::Entry<'_>, drafts: &[EntryDraft]) -> bool {
+    let Some(text) = entry.section("Fact") else { return false };
+    drafts.iter().any(|draft| matches!(&draft.body, Body::AtomicFact { fact } if fact.trim() == text.trim()))
 }
 
 /// Tells whether an entry's list of messages, as it stands in a file, names a message of one of the drafts.

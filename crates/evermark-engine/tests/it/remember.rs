@@ -5,6 +5,7 @@ use evermark_core::memory::Role::{Assistant, User};
 use evermark_engine::add::{FlushRequest, Progress};
 use evermark_engine::search::Method;
 use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn words_become_an_episode_and_facts_that_are_found() {
@@ -171,4 +172,55 @@ fn sending_again_while_files_cannot_be_read_stores_nothing_twice() {
         nth = 0;
     }
     assert!(n_refused > 0, "no failure was met");
+}
+
+#[test]
+fn sending_again_on_another_day_stores_nothing_twice_before_the_ledger_knows() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    let said = [(0, "mira", User, "The spare key is under the third stone.")];
+    add(&engine, "s", &said);
+    engine.flush(FlushRequest { wait_indexed: None, ..flush_of("s") }).expect("flushed");
+    // Midnight, or a clock that jumped.
+    kit.world.pass(Duration::from_secs(24 * 3600));
+    assert_eq!(add(&engine, "s", &said).duplicates, 1);
+    flush(&engine, "s");
+    engine.quiesce().expect("synced");
+    assert_eq!(engine.verify(&mut |_| {}).expect("verified").rows, 2);
+}
+
+#[test]
+fn a_message_that_had_to_take_another_id_is_known_again_before_the_ledger_knows() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    add(&engine, "s", &[(0, "mira", User, "The red boat is called Anna.")]);
+    let second = [(0, "mira", User, "The blue boat is called Berta.")];
+    add(&engine, "s", &second);
+    engine.flush(FlushRequest { wait_indexed: None, ..flush_of("s") }).expect("flushed");
+    assert_eq!(add(&engine, "s", &second).duplicates, 1);
+}
+
+#[test]
+fn facts_that_stand_are_not_written_again_though_their_episode_is() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    let said = [
+        (0, "mira", User, "The kiln stays hot overnight."),
+        (9000, "mira", User, "The glaze is blue like the sea."),
+        (18000, "mira", User, "The clay comes from the river."),
+    ];
+    // Two segments are written; the second one's messages cannot be cleared away.
+    kit.world.arm("add.stored", 3);
+    try_add(&engine, "s", &said).expect_err("it was stopped");
+    let files = |folder: &str| -> Vec<_> {
+        let dir = std::fs::read_dir(kit.path("default_app/default_project/users/mira").join(folder)).expect("listed");
+        dir.map(|entry| entry.expect("read").path()).collect()
+    };
+    // Somebody removes the episodes, so that the second one is written again, as the first of its file.
+    files("episodes").iter().for_each(|path| std::fs::remove_file(path).expect("removed"));
+    flush(&engine, "s");
+    let facts = files(".atomic_facts");
+    let text = std::fs::read_to_string(&facts[0]).expect("there");
+    assert_eq!((facts.len(), text.matches("The glaze is blue like the sea.").count()), (1, 1), "{text}");
+    assert_eq!(text.matches("The clay comes from the river.").count(), 1);
 }

@@ -18,6 +18,7 @@ pub const POINTS: &[(&str, Sort)] = &[
     ("durable.renamed", Sort::Write),
     ("vault.staged", Sort::Write),
     ("vault.exchange", Sort::Write),
+    ("vault.comparing", Sort::Read),
     ("vault.compared", Sort::Write),
     ("vault.read", Sort::Read),
     ("vault.look", Sort::Read),

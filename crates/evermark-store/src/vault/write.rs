@@ -2,8 +2,9 @@
 //!
 //! A write is compare-and-swap on the content's digest. It is prepared in a temporary; then the two names are *exchanged*
 //! in one step and what came out is compared with what was expected. If a person saved in between, the names are
-//! exchanged back and the change starts over from the person's words; if even that is overtaken, their version is
-//! kept beside the file as `<name>.conflict-<time>`, a name that neither we nor EverOS index.
+//! exchanged back and the change starts over from the person's words; where it cannot be compared now, they are exchanged
+//! back and the change fails. If even that is overtaken, their version is kept beside the file as
+//! `<name>.conflict-<time>`, a name that neither we nor EverOS index.
 //!
 //! Crash points: `durable.temp_written` · `vault.staged` (ready, old file in place) · `durable.renamed` (new file in
 //! place, the old one still under `.<name>.swap.<hex>-<expected>-<new>`) · `vault.compared`. The digests in the name tell
@@ -32,6 +33,8 @@ use std::time::Duration;
 pub const STAGED: &str = "vault.staged";
 /// Passed before two names are exchanged; a test that says `Unsupported` here gets the way without.
 pub const EXCHANGE: &str = "vault.exchange";
+/// Passed before what was replaced is read, to be compared.
+pub const COMPARING: &str = "vault.comparing";
 /// Passed when the replaced file was compared and is about to go.
 pub const COMPARED: &str = "vault.compared";
 
@@ -155,8 +158,8 @@ impl Vault {
             done => done.at("remove", &path)?,
         }
         self.world.reach(durable::RENAMED).at("remove", &path)?;
-        match self.swapped_out(&dir, &swap, &place)? {
-            Some((file, stamp, digest)) if digest == expected => {
+        match self.swapped_out(&dir, &swap, &place) {
+            Ok(Some((file, stamp, digest))) if digest == expected => {
                 self.world.reach(COMPARED).at("remove", &path)?;
                 dir.unlink(&swap).and_then(|()| dir.sync()).at("remove", &path)?;
                 locked(&self.written).remove(rel);
@@ -165,7 +168,7 @@ impl Vault {
             }
             other => {
                 self.put_back(&dir, &swap, &place)?;
-                Err(conflict(other.map(|(_, _, digest)| digest)))
+                Err(conflict(other?.map(|(_, _, digest)| digest)))
             }
         }
     }
@@ -255,16 +258,16 @@ impl Vault {
             }
         }
         self.world.reach(durable::RENAMED).at("write", &path)?;
-        match self.swapped_out(&dir, &swap, place)? {
-            Some((old, stamp, digest)) if digest == expected => {
+        match self.swapped_out(&dir, &swap, place) {
+            Ok(Some((old, stamp, digest))) if digest == expected => {
                 self.world.reach(COMPARED).at("write", &path)?;
                 dir.unlink(&swap).and_then(|()| dir.sync()).at("write", &path)?;
                 self.retire(Retired { rel: place.rel().to_owned(), file: old, stamp, digest, until: self.afterlife() });
                 Ok(Put::Done(self.written(place.rel(), &file, ours)))
             }
             other => {
-                self.swap_back(&dir, &swap, place, new)?;
-                Ok(Put::Changed(other.map(|(_, _, digest)| digest)))
+                self.swap_back(&dir, &swap, place, (new, ours))?;
+                Ok(Put::Changed(other?.map(|(_, _, digest)| digest)))
             }
         }
     }
@@ -297,22 +300,25 @@ impl Vault {
         Ok(Put::Done(self.written(place.rel(), &file, ours)))
     }
 
-    /// Undoes an exchange that brought out something unexpected.
-    fn swap_back(&self, dir: &Dir, swap: &OsStr, place: &Place<'_>, new: Digest32) -> Result<()> {
+    /// Undoes an exchange that brought out something unexpected, or something that cannot be read now. `new` and `ours` are
+    /// of what was put in its place.
+    fn swap_back(&self, dir: &Dir, swap: &OsStr, place: &Place<'_>, (new, ours): (Digest32, Stamp)) -> Result<()> {
         let path = dir.path().join(place.name());
         match dir.exchange(swap, place.name()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.put_back(dir, swap, place),
             done => done.at("restore", &path)?,
         }
-        match self.swapped_out(dir, swap, place)? {
-            Some((_, _, digest)) if digest == new => {
-                durable::discard(dir, swap);
-            }
+        let is_ours = match self.swapped_out(dir, swap, place) {
+            Ok(out) => out.is_some_and(|(_, _, digest)| digest == new),
+            // Told without opening it: there may be no descriptor to be had.
+            Err(_) => dir.stat(swap).is_ok_and(|(_, stamp)| same_content(stamp, ours)),
+        };
+        if is_ours {
+            durable::discard(dir, swap);
+        } else {
             // Saved a second time, over ours: that later version belongs in place, the earlier one beside it.
-            Some(_) | None => {
-                dir.exchange(swap, place.name()).at("restore", &path)?;
-                self.keep(dir, swap, place.name())?;
-            }
+            dir.exchange(swap, place.name()).at("restore", &path)?;
+            self.keep(dir, swap, place.name())?;
         }
         dir.sync().at("restore", &path)
     }
@@ -328,16 +334,14 @@ impl Vault {
         dir.sync().at("restore", dir.path())
     }
 
-    /// Reads what an exchange brought out: `None` when it is no regular file, or one we could not have expected.
+    /// Reads what an exchange brought out: `None` when it is no regular file, or one we could not have expected. What cannot
+    /// be read just now is an error: it may be what was expected, or somebody's words.
     fn swapped_out(&self, dir: &Dir, swap: &OsStr, place: &Place<'_>) -> Result<Option<(File, Stamp, Digest32)>> {
+        self.world.reach(COMPARING).at("read", &dir.path().join(swap))?;
         match self.read_named(dir, swap, place.rel(), self.settings.file_bytes_max) {
             Ok((FileBytes { stamp, digest, .. }, file)) => Ok(Some((file, stamp, digest))),
             Err(Error::Finding(_) | Error::Busy { .. }) => Ok(None),
-            Err(error) => {
-                // Not readable just now: put it back rather than leave it under a name nobody looks for.
-                tracing::warn!(%error, "cannot compare a file that was just replaced");
-                Ok(None)
-            }
+            Err(error) => Err(error),
         }
     }
 

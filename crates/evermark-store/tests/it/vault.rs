@@ -243,6 +243,22 @@ fn a_full_disk_costs_nothing_that_was_there() {
     assert_eq!(room.text(LIN), "ab");
 }
 
+#[test]
+fn what_cannot_be_compared_now_is_back_in_its_place_and_nothing_beside_it() {
+    let room = Room::new();
+    append(&room, "a").unwrap();
+    for times in [1, 2] {
+        room.world.arm_times("vault.comparing", 0, times, io::ErrorKind::Other);
+        append(&room, "b").unwrap_err();
+        assert_eq!((room.text(LIN).as_str(), room.names(FOLDER)), ("a", vec!["user.md".to_owned()]), "{times}");
+    }
+    room.world.arm("vault.comparing", 0, io::ErrorKind::Other);
+    let error = room.vault.remove(LIN, Digest32::of(b"a")).unwrap_err();
+    assert!(!matches!(error, Error::Conflict { .. }), "nobody has changed it: {error}");
+    append(&room, "b").unwrap();
+    assert_eq!((room.text(LIN).as_str(), room.names(FOLDER)), ("ab", vec!["user.md".to_owned()]));
+}
+
 /// Dies at every crash point of a write, starts again, and checks what is there.
 #[test]
 fn a_death_at_any_point_leaves_one_whole_file() {
