@@ -179,6 +179,9 @@ impl Ledger {
             }
             Ok(n_new)
         })
+        .inspect(|_| {
+            self.seen_at_us.fetch_max(now_us, Ordering::AcqRel);
+        })
     }
 
     /// Takes up to `limit` jobs that are due, the urgent first. A lease that has ended makes its job due again.
@@ -195,7 +198,7 @@ impl Ledger {
         self.reach(CLAIM, "claim jobs")?;
         let now_us = self.world().now_us();
         // The first look cannot know.
-        let went_back = now_us < self.claimed_at_us.swap(now_us, Ordering::AcqRel);
+        let went_back = now_us < self.seen_at_us.load(Ordering::Acquire);
         let far_us = after(now_us, AHEAD_MAX);
         let until_us = after(now_us, lease.min(AHEAD_MAX));
         let token = crate::durable::random_hex(self.world(), 16);
@@ -247,6 +250,7 @@ impl Ledger {
             claims.sort_by(|a, b| (a.0, a.1, &a.2.path).cmp(&(b.0, b.1, &b.2.path)));
             Ok(claims.into_iter().map(|(_, _, claim)| claim).collect())
         })
+        .inspect(|_| self.seen_at_us.store(now_us, Ordering::Release))
     }
 
     /// Ends jobs that are done. Returns what became of each.

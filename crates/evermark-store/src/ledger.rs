@@ -36,8 +36,8 @@ pub struct Ledger {
     connection: Mutex<Connection>,
     /// Device and inode of the file that is open.
     identity: (u64, u64),
-    /// What the clock said when jobs were last claimed.
-    pub(crate) claimed_at_us: AtomicI64,
+    /// The latest that the clock has said at work on jobs since they were last claimed.
+    pub(crate) seen_at_us: AtomicI64,
     died_working: bool,
 }
 
@@ -118,7 +118,7 @@ impl Ledger {
             world,
             connection: Mutex::new(connection),
             identity: identity(&metadata),
-            claimed_at_us: AtomicI64::new(i64::MAX),
+            seen_at_us: AtomicI64::new(i64::MAX),
             died_working,
         };
         Ok((ledger, opened))

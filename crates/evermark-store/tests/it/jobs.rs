@@ -257,4 +257,9 @@ fn a_job_that_was_never_tried_does_not_wait_for_a_clock_that_went_back() {
     // So little that the lease of the other is still believed.
     desk.world.set_now_us(NOW_US - 60_000_000);
     assert_eq!(claim_one(&desk).path, "b");
+    // Ahead only while this one is enqueued.
+    desk.world.set_now_us(NOW_US);
+    enqueue(&desk, "c", 1);
+    desk.world.set_now_us(NOW_US - 50_000_000);
+    assert_eq!(claim_one(&desk).path, "c");
 }
