@@ -276,7 +276,9 @@ impl Inner {
                 .cloned()
                 .collect();
             segment.sort_by_key(|message| message.timestamp_ms);
-            segment.dedup_by(|a, b| a.id == b.id);
+            // A batch may stand here twice; its messages of one instant are no neighbours then.
+            let mut seen = HashSet::new();
+            segment.retain(|message| seen.insert(message.id.clone()));
             self.carry_out(session, &mut folder, &path, plan, &segment, &mut made)?;
         }
         let policy = SegmentPolicy {

@@ -1,9 +1,11 @@
 //! Add and flush: what is stored, extracted, and found again.
 
-use crate::kit::{Kit, add, ask, flush, flush_of, search, subjects, try_add};
+use crate::kit::{Kit, add, ask, flush, flush_of, messages, search, subjects, try_add};
+use evermark_core::id::Scope;
 use evermark_core::memory::Role::{Assistant, User};
-use evermark_engine::add::{FlushRequest, Progress};
+use evermark_engine::add::{AddRequest, FlushRequest, Progress};
 use evermark_engine::search::Method;
+use evermark_engine::ticks::Loop;
 use serde_json::json;
 use std::time::Duration;
 
@@ -223,4 +225,29 @@ fn facts_that_stand_are_not_written_again_though_their_episode_is() {
     let text = std::fs::read_to_string(&facts[0]).expect("there");
     assert_eq!((facts.len(), text.matches("The glaze is blue like the sea.").count()), (1, 1), "{text}");
     assert_eq!(text.matches("The clay comes from the river.").count(), 1);
+}
+
+#[test]
+fn messages_of_one_instant_whose_batch_stands_in_the_inbox_twice_are_written_once() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    let said = [(0, "mira", User, "The red boat is called Anna."), (0, "mira", User, "The blue boat is called Berta.")];
+    let request = AddRequest {
+        scope: Scope::default(),
+        session_id: "s".to_owned(),
+        messages: messages(&said),
+        defer_extraction: false,
+        queued: true,
+        wait_indexed: None,
+    };
+    engine.add(request).expect("queued");
+    // The batch is written anew as one that does not wait for anybody, and the old one cannot be removed.
+    kit.world.arm("add.stored", 1);
+    engine.tick(Loop::Remember).expect_err("it was stopped");
+    kit.world.arm("extract.planned", 1);
+    engine.flush(flush_of("s")).expect_err("it was stopped");
+    assert_eq!(flush(&engine, "s").facts, 2);
+    for name in ["Anna", "Berta"] {
+        assert_eq!(search(&engine, "mira", name).episodes.len(), 1, "{name}");
+    }
 }

@@ -44,6 +44,7 @@ impl<S: Subject> Run<S> {
             }
             Op::Vanish { rounds } => self.vanish(*rounds),
             Op::Add { session, messages, gap_s, insist } => self.add(*session, *messages, *gap_s, *insist),
+            Op::Resend { pick } => self.resend(*pick),
             Op::Flush { session } => {
                 if self.ensure_open()? {
                     let session = session_of(*session);
@@ -164,6 +165,7 @@ impl<S: Subject> Run<S> {
                 && let Outcome::Done(()) = self.call("add", |subject| subject.add(&session, &said))?
             {
                 self.model.promised.extend(words);
+                self.accepted.push((session, said));
                 return Ok(());
             }
             if !insist {
@@ -176,6 +178,18 @@ impl<S: Subject> Run<S> {
             }
         }
         Err("an add is refused although all trouble is over".to_owned())
+    }
+
+    /// Sends something again that is written down or waits in the inbox: whatever the answer, it stays there once. What somebody
+    /// took out since would be new, and what is cut off nobody can know.
+    fn resend(&mut self, pick: u32) -> Step {
+        let n = self.accepted.len().max(1);
+        let Some((session, said)) = self.accepted.get(pick as usize % n).cloned() else { return Ok(()) };
+        if self.ensure_open()? && said.iter().all(|said| self.model.keeps(&said.text)) {
+            self.note(format!("sends {} messages of {session} again", said.len()));
+            self.call("add", |subject| subject.add(&session, &said))?;
+        }
+        Ok(())
     }
 
     fn search(&mut self, pick: u32) -> Step {

@@ -6,7 +6,7 @@ use super::fault::{At, Effect, Fault, errno};
 use super::invariants::Limits;
 use super::model::{Model, SCOPE};
 use super::ops::{Op, Temper};
-use super::subject::{Loop, Subject, Ticked, Trouble};
+use super::subject::{Loop, Said, Subject, Ticked, Trouble};
 use super::world::{Killed, SimWorld, unknown_points};
 use evermark_core::error::ErrorKind;
 use evermark_core::id::MemoryKey;
@@ -114,6 +114,7 @@ pub fn run<S: Subject>(
         is_damaged: false,
         live_bytes: 0,
         away: false,
+        accepted: Vec::new(),
     };
     let mut lived = Ok(());
     for (n, op) in ops.iter().enumerate() {
@@ -151,6 +152,8 @@ pub(super) struct Run<S> {
     pub(super) live_bytes: u64,
     /// The Markdown is somewhere else right now.
     pub(super) away: bool,
+    /// What was accepted, by session.
+    pub(super) accepted: Vec<(String, Vec<Said>)>,
 }
 
 pub(super) type Step<T = ()> = Result<T, String>;

@@ -174,6 +174,17 @@ impl Model {
         }
     }
 
+    /// Tells whether what was said still waits to be written down, or stands in an episode, and no file is cut off.
+    pub fn keeps(&self, said: &str) -> bool {
+        let stands = |word: &String| {
+            let mut episodes =
+                self.files.iter().filter(|(path, _)| place(path).is_some_and(|(_, kind)| kind == Kind::Episode));
+            episodes.any(|(_, text)| text.contains(word))
+        };
+        let waits = |word: &String| self.promised.contains(word) && !self.released.contains(word);
+        self.cut.is_empty() && words(said).iter().all(|word| waits(word) || stands(word))
+    }
+
     /// Takes over what the program wrote, and tells what it may not have written: it appends entries, and touches no byte of
     /// anybody's text but the front matter's counters.
     pub fn observe(&mut self, disk: BTreeMap<String, String>) -> Result<(), String> {

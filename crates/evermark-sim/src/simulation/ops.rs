@@ -51,6 +51,10 @@ pub enum Op {
         gap_s: u32,
         insist: bool,
     },
+    /// A client that has lost the answer sends what was accepted once more.
+    Resend {
+        pick: u32,
+    },
     Flush {
         session: u32,
     },
@@ -205,7 +209,8 @@ fn ordinary(chance: &mut Chance) -> Op {
             insist: chance.percent(60),
         },
         44..50 => Op::Flush { session: pick % 4 },
-        50..55 => Op::Search { pick },
+        50..53 => Op::Search { pick },
+        53..55 => Op::Resend { pick },
         55..58 => Op::ReadAcross { pick },
         58..66 => Op::Tick { which: *chance.one_of(&Loop::ALL) },
         66..78 => Op::Round,

@@ -1,5 +1,22 @@
 use super::*;
 
+#[test]
+fn what_is_kept_waits_or_stands_in_an_episode() {
+    let mut model = Model::default();
+    let save = model.write(0, Kind::Episode, 1);
+    let word = words(save.text.as_deref().unwrap_or_default()).into_iter().next().unwrap();
+    assert!(!model.keeps(&word));
+    model.promised.insert(word.clone());
+    assert!(model.keeps(&word));
+    model.saved(&save);
+    model.promised.clear();
+    assert!(model.keeps(&word));
+    let removal = model.remove_file(0).unwrap();
+    model.promised.insert(word.clone());
+    model.saved(&removal);
+    assert!(!model.keeps(&word), "somebody has taken it out");
+}
+
 fn disk(model: &Model) -> BTreeMap<String, String> {
     model.files.clone()
 }
