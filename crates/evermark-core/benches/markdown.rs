@@ -40,6 +40,7 @@ fn fact(n: usize) -> EntryDraft {
         message_ids: vec![format!("m_tea-7_1801642470000_{n:03}")],
         body: Body::AtomicFact {
             fact: format!("Mira said for the {n}th time that she prefers oolong, and that Friday is fine."),
+            context: None,
         },
     }
 }

@@ -76,8 +76,12 @@ pub struct Statement {
     pub sender_id: String,
     pub timestamp_ms: i64,
     pub message_id: String,
+    /// What it answers: `<speaker>: <questions>`, from the message before.
+    pub context: Option<String>,
 }
 
+/// Longest context of a statement: a question or two. Of a longer one the end counts, which is what was answered.
+const CONTEXT_CHARS_MAX: usize = 240;
 const SUBJECT_CHARS_MAX: usize = 100;
 const SUMMARY_CHARS_MAX: usize = 300;
 /// A statement shorter than this leans on its neighbour ("So good."), and is kept together with it.
@@ -136,17 +140,36 @@ pub fn episode(segment: &[Message], line_time: &dyn Fn(i64) -> String) -> Episod
 /// are not facts.
 pub fn statements(segment: &[Message]) -> Vec<Statement> {
     let mut found = Vec::new();
-    for message in segment.iter().filter(|message| message.role == Role::User) {
-        for statement in statements_in(&message.text()) {
+    let mut before: Option<&Message> = None;
+    for message in segment.iter().filter(|message| message.role != Role::Tool && !message.text().trim().is_empty()) {
+        let context = before.replace(message).and_then(questions_of);
+        let said = if message.role == Role::User { statements_in(&message.text()) } else { Vec::new() };
+        for statement in said {
             found.push(Statement {
                 text: format!("{}: {}", speaker(message), statement),
                 sender_id: message.sender_id.clone(),
                 timestamp_ms: message.timestamp_ms,
                 message_id: message.id.clone(),
+                context: context.clone(),
             });
         }
     }
     found
+}
+
+/// Returns what a message asks, as the context of what is said next.
+fn questions_of(message: &Message) -> Option<String> {
+    let text = message.text();
+    let asked: Vec<String> =
+        text.lines().flat_map(sentences).filter(|sentence| is_question(sentence) && !is_courtesy(sentence)).collect();
+    if asked.is_empty() {
+        return None;
+    }
+    let asked = asked.join(" ");
+    let from = asked.char_indices().rev().nth(CONTEXT_CHARS_MAX - 1).map_or(0, |(at, _)| at);
+    // Not in the middle of a word.
+    let from = if from == 0 { 0 } else { asked[from..].find(' ').map_or(from, |space| from + space + 1) };
+    Some(format!("{}: {}", speaker(message), &asked[from..]))
 }
 
 fn speaker(message: &Message) -> &str {

@@ -37,6 +37,8 @@ pub enum Body {
     },
     AtomicFact {
         fact: String,
+        /// What it answers: the questions asked right before, as `<speaker>: <questions>`. Read by searches, part of no claim.
+        context: Option<String>,
     },
     Foresight {
         foresight: String,
@@ -106,7 +108,7 @@ impl Body {
     pub fn search_text(&self) -> String {
         match self {
             Self::Episode { subject, content, .. } => join(&[content, subject.as_deref().unwrap_or_default()]),
-            Self::AtomicFact { fact } => fact.clone(),
+            Self::AtomicFact { fact, context } => in_context(context.as_deref(), fact),
             Self::Foresight { foresight, evidence, .. } => join(&[foresight, evidence]),
             Self::Profile { summary, .. } => summary.clone(),
             Self::AgentCase { task_intent, approach, .. } => join(&[task_intent, approach]),
@@ -120,7 +122,7 @@ impl Body {
     pub fn embed_text(&self) -> Option<String> {
         match self {
             Self::Episode { content, .. } => Some(content.clone()),
-            Self::AtomicFact { fact } => Some(fact.clone()),
+            Self::AtomicFact { fact, context } => Some(in_context(context.as_deref(), fact)),
             Self::Foresight { foresight, .. } => Some(foresight.clone()),
             Self::AgentCase { task_intent, .. } => Some(task_intent.clone()),
             Self::AgentSkill { name, description, .. } => Some(format!("{name}\n{description}")),
@@ -129,6 +131,11 @@ impl Body {
         }
         .filter(|text| !text.trim().is_empty())
     }
+}
+
+/// Returns a fact as searches read it: an answer is found by the words of its question.
+fn in_context(context: Option<&str>, fact: &str) -> String {
+    join(&[context.unwrap_or_default(), fact])
 }
 
 fn join(parts: &[&str]) -> String {

@@ -415,7 +415,7 @@ impl Inner {
                 parent_id: Some(entry_id.clone()),
                 sender_ids: vec![statement.sender_id],
                 message_ids: vec![statement.message_id],
-                body: Body::AtomicFact { fact: statement.text },
+                body: Body::AtomicFact { fact: statement.text, context: statement.context },
             })
             .collect();
         if !drafts.is_empty() {
@@ -514,7 +514,7 @@ fn says(memory: &Memory, session: &Session, message: &Message) -> bool {
 /// Tells whether an entry says what one of these facts does.
 fn is_fact_of(entry: &markdown::Entry<'_>, drafts: &[EntryDraft]) -> bool {
     let Some(text) = entry.section("Fact") else { return false };
-    drafts.iter().any(|draft| matches!(&draft.body, Body::AtomicFact { fact } if fact.trim() == text.trim()))
+    drafts.iter().any(|draft| matches!(&draft.body, Body::AtomicFact { fact, .. } if fact.trim() == text.trim()))
 }
 
 /// Tells whether an entry's list of messages, as it stands in a file, names a message of one of the drafts.

@@ -81,7 +81,7 @@ fn row(at: usize, random: &mut fastrand::Rng) -> Indexable {
         )
     } else {
         let text = words(14, random);
-        (text.clone(), Body::AtomicFact { fact: text })
+        (text.clone(), Body::AtomicFact { fact: text, context: None })
     };
     let entry_id = format!("{}_20260101_{at:08}", if at % 6 == 5 { "ep" } else { "af" });
     Indexable {

@@ -146,7 +146,7 @@ impl Life {
                 sender_ids: vec![self.user.clone()],
                 message_ids: vec![message_ids[message].clone()],
                 deprecated_by: None,
-                body: Body::AtomicFact { fact: format!("{} said: {said}", self.user) },
+                body: Body::AtomicFact { fact: format!("{} said: {said}", self.user), context: None },
             });
         }
         self.ready.push(episode);

@@ -17,7 +17,7 @@ fn fact(id: &str, tokens: &str, vector: Option<Vec<f32>>) -> Indexable {
             sender_ids: Vec::new(),
             message_ids: Vec::new(),
             deprecated_by: None,
-            body: Body::AtomicFact { fact: tokens.to_owned() },
+            body: Body::AtomicFact { fact: tokens.to_owned(), context: None },
         },
         tokens: tokens.to_owned(),
         vector,

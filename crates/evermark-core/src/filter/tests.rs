@@ -21,7 +21,7 @@ fn row() -> Memory {
         sender_ids: vec!["ana".into(), "bo".into()],
         message_ids: vec![],
         deprecated_by: None,
-        body: Body::AtomicFact { fact: "x".into() },
+        body: Body::AtomicFact { fact: "x".into(), context: None },
     }
 }
 

@@ -90,7 +90,12 @@ impl EntryDraft {
                 }
                 sections.push(("Content", content.as_str()));
             }
-            Body::AtomicFact { fact } => sections.push(("Fact", fact.as_str())),
+            Body::AtomicFact { fact, context } => {
+                sections.push(("Fact", fact.as_str()));
+                if optional(context) {
+                    sections.push(("Context", context.as_deref().unwrap_or_default()));
+                }
+            }
             Body::Foresight { foresight, evidence, .. } => {
                 sections.push(("Foresight", foresight.as_str()));
                 sections.push(("Evidence", evidence.as_str()));

@@ -197,7 +197,9 @@ impl Reading<'_> {
                 summary: section("Summary"),
                 content: self.main_section(entry, "Content")?,
             },
-            Kind::AtomicFact => Body::AtomicFact { fact: self.main_section(entry, "Fact")? },
+            Kind::AtomicFact => {
+                Body::AtomicFact { fact: self.main_section(entry, "Fact")?, context: section("Context") }
+            }
             Kind::Foresight => Body::Foresight {
                 foresight: self.main_section(entry, "Foresight")?,
                 evidence: entry.section("Evidence").unwrap_or_default(),

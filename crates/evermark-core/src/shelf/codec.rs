@@ -12,7 +12,7 @@ use crate::memory::{Body, Memory};
 use serde_json::{Map, Number, Value};
 
 /// Raised when the layout changes.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Deepest JSON that is read back: above what serde_json parses (128), below what the stack holds.
 const JSON_DEPTH_MAX: u32 = 512;
@@ -130,7 +130,10 @@ fn body(body: &Body, out: &mut Writer) {
             out.option(summary.as_deref());
             out.text(content);
         }
-        Body::AtomicFact { fact } => out.text(fact),
+        Body::AtomicFact { fact, context } => {
+            out.text(fact);
+            out.option(context.as_deref());
+        }
         Body::Foresight { foresight, evidence, start_time, end_time, duration_days } => {
             out.text(foresight);
             out.text(evidence);
@@ -437,7 +440,7 @@ impl<'a> Reader<'a> {
         let tag = self.size()?;
         Ok(match Kind::ALL.get(tag).ok_or(CodecError::Wrong("kind"))? {
             Kind::Episode => Body::Episode { subject: self.option()?, summary: self.option()?, content: self.text()? },
-            Kind::AtomicFact => Body::AtomicFact { fact: self.text()? },
+            Kind::AtomicFact => Body::AtomicFact { fact: self.text()?, context: self.option()? },
             Kind::Foresight => Body::Foresight {
                 foresight: self.text()?,
                 evidence: self.text()?,

@@ -32,7 +32,7 @@ fn fact(id: &str, tokens: &str, vector: Option<Vec<f32>>) -> Indexable {
             sender_ids: vec!["ana".to_owned()],
             message_ids: vec!["m_1".to_owned()],
             deprecated_by: None,
-            body: Body::AtomicFact { fact: tokens.to_owned() },
+            body: Body::AtomicFact { fact: tokens.to_owned(), context: None },
         },
         tokens: tokens.to_owned(),
         vector,

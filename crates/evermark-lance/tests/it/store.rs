@@ -101,7 +101,7 @@ fn every_body() -> Vec<Body> {
             subject: Some("S".into()), summary: Some("sum".into()), content: "c\n\"q\" 中文 \u{0}".into()
         },
         Body::Episode { subject: None, summary: None, content: String::new() },
-        Body::AtomicFact { fact: "f".into() },
+        Body::AtomicFact { fact: "f".into(), context: None },
         Body::Foresight {
             foresight: "f".into(),
             evidence: "e".into(),

@@ -34,7 +34,7 @@ pub(crate) fn fact(owner: &Owner, id: &str, text: &str) -> Indexable {
             sender_ids: vec![owner.id.clone()],
             message_ids: vec![],
             deprecated_by: None,
-            body: Body::AtomicFact { fact: text.to_owned() },
+            body: Body::AtomicFact { fact: text.to_owned(), context: None },
         },
         tokens: text.to_owned(),
         vector: Some(bytes[..WIDTH].iter().map(|byte| f32::from(*byte) - 127.5).collect()),

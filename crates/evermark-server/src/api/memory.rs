@@ -59,10 +59,14 @@ pub enum ConversationType {
 pub struct FactItem {
     pub id: String,
     pub content: String,
+    /// What it answers: the questions asked right before. Ours.
+    pub context: Option<String>,
     pub score: f32,
     pub source: Source,
     /// The messages it was made from, where known. Ours.
     pub message_ids: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<super::search::ExplainItem>,
 }
 
 /// What is known of a user as a person.
@@ -213,8 +217,9 @@ impl FactItem {
     pub fn of(memory: Memory, score: f32) -> Option<Self> {
         let source = Source::of(&memory);
         match memory.body {
-            Body::AtomicFact { fact } => {
-                Some(Self { id: memory.id, content: fact, score, source, message_ids: memory.message_ids })
+            Body::AtomicFact { fact, context } => {
+                let (id, message_ids) = (memory.id, memory.message_ids);
+                Some(Self { id, content: fact, context, score, source, message_ids, explain: None })
             }
             _ => None,
         }

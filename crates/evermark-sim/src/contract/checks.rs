@@ -575,7 +575,7 @@ fn a_scan_visits_every_row_once(subject: &Subject<'_>) {
     let mut rows = one_of_each_kind();
     rows.extend((0..30).map(|n| fact(&format!("f{n}"), "x")));
     let other = Owner::agent(Scope::new("app", "project"), "bot");
-    rows.push(row(other, "f1", "x", Body::AtomicFact { fact: "x".to_owned() }));
+    rows.push(row(other, "f1", "x", Body::AtomicFact { fact: "x".to_owned(), context: None }));
     rows[9].memory.deprecated_by = Some("f5".to_owned());
     let index = fresh(subject, &rows[..20]);
     index.flush().expect("flush");
@@ -624,7 +624,7 @@ fn scopes_owners_tracks_and_kinds_are_apart(subject: &Subject<'_>) {
     for (n, owner) in owners.iter().enumerate() {
         let said = format!("x own{n}");
         for body in [
-            Body::AtomicFact { fact: said.clone() },
+            Body::AtomicFact { fact: said.clone(), context: None },
             Body::Episode { subject: None, summary: None, content: said.clone() },
         ] {
             rows.push(pointing(row(owner.clone(), "same", &said, body), d, &[1.0, n as f32]));
@@ -660,7 +660,7 @@ fn quotes_in_names_are_only_characters(subject: &Subject<'_>) {
     let rows: Vec<_> = names
         .iter()
         .map(|name| {
-            let body = Body::AtomicFact { fact: "x".to_owned() };
+            let body = Body::AtomicFact { fact: "x".to_owned(), context: None };
             let mut row = pointing(row(owner.clone(), name, "x", body), d, &[1.0]);
             row.memory.parent_id = Some((*name).to_owned());
             row.memory.session_id = Some((*name).to_owned());

@@ -16,7 +16,7 @@ pub(super) fn filter(value: Value) -> Filter {
 
 /// Returns a fact that says its tokens.
 pub(super) fn fact(id: &str, tokens: &str) -> Indexable {
-    row(owner(), id, tokens, Body::AtomicFact { fact: tokens.to_owned() })
+    row(owner(), id, tokens, Body::AtomicFact { fact: tokens.to_owned(), context: None })
 }
 
 pub(super) fn episode(id: &str, tokens: &str) -> Indexable {
@@ -65,7 +65,7 @@ pub(super) fn one_of_each_kind() -> Vec<Indexable> {
     let odd = "it's \"odd\" \\ % _ ; -- \n\r\t\u{0}\u{1f600}é中文\u{feff}".to_owned();
     let bodies = [
         Body::Episode { subject: Some(odd.clone()), summary: Some(String::new()), content: odd.clone() },
-        Body::AtomicFact { fact: odd.clone() },
+        Body::AtomicFact { fact: odd.clone(), context: None },
         Body::Foresight {
             foresight: odd.clone(),
             evidence: String::new(),

@@ -188,7 +188,7 @@ impl Rows {
             sender_ids: Vec::new(),
             message_ids: Vec::new(),
             deprecated_by: None,
-            body: Body::AtomicFact { fact },
+            body: Body::AtomicFact { fact, context: None },
         };
         Indexable { memory, tokens, vector }
     }

@@ -136,7 +136,9 @@ fn write_day(
         .enumerate()
         .flat_map(|(i, (facts, id))| facts.iter().map(move |fact| (i, id.clone(), fact)).collect::<Vec<_>>());
     let facts = facts
-        .map(|(i, id, fact)| draft(owner, day, i, ("episode", id), Body::AtomicFact { fact: fact.clone() }))
+        .map(|(i, id, fact)| {
+            draft(owner, day, i, ("episode", id), Body::AtomicFact { fact: fact.clone(), context: None })
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     append(folder, owner, Kind::AtomicFact, day, &facts, is_there)?;
     Ok(())

@@ -22,7 +22,7 @@ fn fact(text: &str) -> EntryDraft {
         parent_id: Some("ep_20270203_00000001".into()),
         sender_ids: Vec::new(),
         message_ids: vec!["m_1".into()],
-        body: Body::AtomicFact { fact: text.into() },
+        body: Body::AtomicFact { fact: text.into(), context: None },
     }
 }
 

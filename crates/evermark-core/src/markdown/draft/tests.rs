@@ -47,7 +47,7 @@ Mira asked the helper to reorder oolong for Friday.
 <!-- /entry:ep_20270203_00000001 -->"
     );
 
-    let mut fact = draft(Body::AtomicFact { fact: "Mira prefers oolong.".into() });
+    let mut fact = draft(Body::AtomicFact { fact: "Mira prefers oolong.".into(), context: None });
     fact.parent_type = Some("episode".into());
     fact.parent_id = Some("ep_20270203_00000001".into());
     fact.message_ids = vec!["m_tea 7, [x]_1_000".into()];

@@ -104,7 +104,7 @@ fn the_other_daily_kinds_are_read() {
     assert_eq!((fact.id.as_str(), &fact.owner), ("other_af_hand", &Owner::user(Scope::new("clinic", "zh"), "other")));
     assert_eq!(
         (fact.sender_ids.as_slice(), fact.body),
-        (["lin".to_owned()].as_slice(), Body::AtomicFact { fact: "Tea.".into() })
+        (["lin".to_owned()].as_slice(), Body::AtomicFact { fact: "Tea.".into(), context: None })
     );
 
     let text = format!(
@@ -153,7 +153,7 @@ fn a_bad_entry_costs_only_itself() {
     check("text \0\n", "nul", None, 4);
     let reading = read(FACTS, &format!("{head}{}{}{good}", fact("g1", TIME, "First."), fact("g1", TIME, "Second.")));
     assert_eq!(ids(&reading), ["mira_g1", "mira_g2"]);
-    assert_eq!(reading.memories[0].body, Body::AtomicFact { fact: "First.".into() });
+    assert_eq!(reading.memories[0].body, Body::AtomicFact { fact: "First.".into(), context: None });
     assert_eq!(codes(&reading), [("entry_duplicate", Some("g1"), Some(12)), ("entry_duplicate", Some("g1"), Some(20))]);
 }
 

@@ -115,7 +115,8 @@ fn every_kind_comes_back() {
         let reading = read_file(&memory.path, text.as_bytes(), &TimeZone::UTC, &[]);
         assert_eq!((reading.memories, reading.findings), (vec![memory], vec![]), "{text}");
     }
-    let fact = memory(Owner::user(Scope::default(), "u"), "f", "p", Body::AtomicFact { fact: "x".into() });
+    let fact =
+        memory(Owner::user(Scope::default(), "u"), "f", "p", Body::AtomicFact { fact: "x".into(), context: None });
     assert_eq!(render_whole(&fact, None), None);
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn any_body() -> BoxedStrategy<Body> {
             summary,
             content
         }),
-        text().prop_map(|fact| Body::AtomicFact { fact }),
+        (text(), of(text())).prop_map(|(fact, context)| Body::AtomicFact { fact, context }),
         (text(), text(), of(text()), of(text()), of(any::<i64>())).prop_map(
             |(foresight, evidence, start_time, end_time, duration_days)| Body::Foresight {
                 foresight,

@@ -196,7 +196,7 @@ impl Vault {
         if let Some(at) = open.filter(|at| self.episodes[*at].facts.len() < FACTS_PER_EPISODE) {
             let (text, _) = self.sentence();
             let parent = ("episode", self.episodes[at].id.clone());
-            let body = Body::AtomicFact { fact: text.clone() };
+            let body = Body::AtomicFact { fact: text.clone(), context: None };
             let (id, edit) = self.append_to(user, day, Kind::AtomicFact, parent, body)?;
             self.episodes[at].facts.push(Fact { id, text });
             return Ok(edit);

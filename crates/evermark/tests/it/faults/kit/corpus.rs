@@ -56,8 +56,9 @@ pub(crate) fn day_files(owner: &Owner, day: i64, words: &[String], padding: &str
     let mut file = DailyFile::open(None, owner, Kind::Episode, date);
     let ids = file.append(date, &episodes.collect::<Vec<_>>(), midnight).expect("episodes are entries");
     let facts = words.iter().zip(ids).enumerate();
-    let facts = facts
-        .map(|(i, (word, id))| draft(i, ("episode", id), Body::AtomicFact { fact: format!("The word is {word}.") }));
+    let facts = facts.map(|(i, (word, id))| {
+        draft(i, ("episode", id), Body::AtomicFact { fact: format!("The word is {word}."), context: None })
+    });
     let mut other = DailyFile::open(None, owner, Kind::AtomicFact, date);
     other.append(date, &facts.collect::<Vec<_>>(), midnight).expect("facts are entries");
     [(episodes_path, file.render()), (facts_path, other.render())]
