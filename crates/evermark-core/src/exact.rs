@@ -7,10 +7,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::bm25::Corpus;
+use crate::bm25::{Corpus, K1};
 use crate::error::ErrorKind;
 use crate::id::{Kind, MemoryKey, Owner};
-use crate::index::{Ask, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order};
+use crate::index::{Ask, Evidence, Hit, Index, IndexError, IndexInfo, Indexable, Listing, Order, Question, Recall};
 use crate::memory::{Digest32, Memory};
 use crate::vector;
 use std::cmp::Ordering;
@@ -59,6 +59,50 @@ impl State {
         let first = MemoryKey { owner: owner.clone(), kind, id: String::new() };
         let owner = owner.clone();
         self.rows.range(first..).take_while(move |(key, _)| key.owner == owner && key.kind == kind).map(|(_, row)| row)
+    }
+}
+
+/// What BM25 needs to know of an owner's rows of one kind.
+struct Statistics<'a> {
+    corpus: Corpus,
+    /// Each term with its weight and idf.
+    terms: BTreeMap<&'a str, (f64, f64)>,
+}
+
+impl<'a> Statistics<'a> {
+    fn of(state: &State, ask: &Ask<'_>, wanted: &BTreeMap<&'a str, f32>) -> Self {
+        let mut corpus = Corpus::default();
+        let mut holding: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in state.rows_of(ask.owner, ask.kind).filter(|row| row.memory.deprecated_by.is_none()) {
+            corpus.add(row.tokens.split_whitespace().count() as u64);
+            let distinct: HashSet<&str> = row.tokens.split_whitespace().collect();
+            for term in wanted.keys().filter(|term| distinct.contains(*term)) {
+                *holding.entry(term).or_default() += 1;
+            }
+        }
+        let idf = |term: &str| corpus.idf(holding.get(term).copied().unwrap_or_default());
+        let wanted = wanted.iter().filter(|(term, _)| !term.is_empty());
+        let terms = wanted.map(|(&term, &weight)| (term, (f64::from(weight), idf(term)))).collect();
+        Self { corpus, terms }
+    }
+
+    fn words(&self, row: &Indexable) -> f64 {
+        let n_terms = row.tokens.split_whitespace().count() as u64;
+        let mut score = 0.0;
+        for (term, (weight, idf)) in &self.terms {
+            let count = row.tokens.split_whitespace().filter(|token| token == term).count();
+            if count > 0 {
+                score += weight * self.corpus.weight(*idf, u32::try_from(count).unwrap_or(u32::MAX), n_terms);
+            }
+        }
+        score
+    }
+
+    fn words_max(&self) -> f64 {
+        if self.corpus.n_rows == 0 {
+            return 0.0;
+        }
+        self.terms.values().map(|(weight, idf)| weight * idf * (K1 + 1.0)).sum()
     }
 }
 
@@ -127,32 +171,63 @@ impl Index for ExactIndex {
 
     fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError> {
         let state = self.state();
-        let terms: BTreeSet<&str> = terms.iter().map(String::as_str).filter(|term| !term.is_empty()).collect();
-        let mut corpus = Corpus::default();
-        let mut holding: BTreeMap<&str, u64> = BTreeMap::new();
-        for row in state.rows_of(ask.owner, ask.kind).filter(|row| row.memory.deprecated_by.is_none()) {
-            corpus.add(row.tokens.split_whitespace().count() as u64);
-            let distinct: HashSet<&str> = row.tokens.split_whitespace().collect();
-            for term in distinct.intersection(&terms.iter().copied().collect()) {
-                *holding.entry(term).or_default() += 1;
-            }
-        }
+        let wanted: BTreeMap<&str, f32> = terms.iter().map(|term| (term.as_str(), 1.0)).collect();
+        let statistics = Statistics::of(&state, ask, &wanted);
         let mut hits = Vec::new();
         for row in state.rows_of(ask.owner, ask.kind).filter(|row| sees(ask, &row.memory)) {
-            let n_terms = row.tokens.split_whitespace().count() as u64;
-            let mut score = 0.0;
-            for term in &terms {
-                let count = row.tokens.split_whitespace().filter(|token| token == term).count();
-                if count > 0 {
-                    let idf = corpus.idf(holding.get(term).copied().unwrap_or_default());
-                    score += corpus.weight(idf, u32::try_from(count).unwrap_or(u32::MAX), n_terms);
-                }
-            }
+            let score = statistics.words(row);
             if score > 0.0 {
                 hits.push(hit(&row.memory, score as f32));
             }
         }
         Ok(best(hits, ask.limit))
+    }
+
+    fn recall(&self, ask: &Ask<'_>, question: &Question<'_>) -> Result<Recall, IndexError> {
+        question.vector.map_or(Ok(()), |vector| self.check_width(vector))?;
+        let state = self.state();
+        let wanted: BTreeMap<&str, f32> =
+            question.terms.iter().map(|wanted| (wanted.term.as_str(), wanted.weight)).collect();
+        let statistics = Statistics::of(&state, ask, &wanted);
+        let cosine_of = |row: &Indexable| {
+            let asked = question.vector.filter(|vector| vector::unit(vector).is_some())?;
+            let found = row.vector.as_deref().filter(|found| vector::unit(found).is_some())?;
+            Some(vector::cosine(found, asked))
+        };
+        let mut recall = Recall { words_max: statistics.words_max() as f32, ..Recall::default() };
+        let mut sum = 0.0;
+        for row in state.rows_of(ask.owner, ask.kind) {
+            let cosine = cosine_of(row);
+            if row.memory.deprecated_by.is_none()
+                && let Some(cosine) = cosine
+            {
+                sum += f64::from(cosine);
+                recall.n_vectors += 1;
+            }
+            let words = statistics.words(row) as f32;
+            if sees(ask, &row.memory) && (words > 0.0 || cosine.is_some()) {
+                let (id, parent_id) = (row.memory.id.clone(), row.memory.parent_id.clone());
+                let timestamp_us = row.memory.timestamp_us;
+                recall.rows.push(Evidence { id, parent_id, timestamp_us, words, cosine });
+            }
+        }
+        if recall.n_vectors > 0 {
+            recall.mean_cosine = (sum / recall.n_vectors as f64) as f32;
+        }
+        let strength = |row: &Evidence| row.words + question.cosine_weight * row.cosine.unwrap_or_default();
+        recall.rows.sort_by(|a, b| strength(b).total_cmp(&strength(a)).then_with(|| a.id.cmp(&b.id)));
+        recall.rows.truncate(ask.limit);
+        Ok(recall)
+    }
+
+    fn holding(&self, owner: &Owner, kind: Kind, terms: &[String]) -> Result<Option<Vec<u64>>, IndexError> {
+        let state = self.state();
+        let rows: Vec<HashSet<&str>> = (state.rows_of(owner, kind))
+            .filter(|row| row.memory.deprecated_by.is_none())
+            .map(|row| row.tokens.split_whitespace().collect())
+            .collect();
+        let count = |term: &String| rows.iter().filter(|row| row.contains(term.as_str())).count() as u64;
+        Ok(Some(terms.iter().map(count).collect()))
     }
 
     fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {

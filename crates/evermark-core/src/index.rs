@@ -40,6 +40,49 @@ pub struct Hit {
     pub score: f32,
 }
 
+/// A term that is looked for, and how much a row that holds it gains: 1 for what was asked, less for what only resembles it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    pub term: String,
+    pub weight: f32,
+}
+
+/// What is held against each row.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Distinct terms.
+    pub terms: &'a [Wanted],
+    pub vector: Option<&'a [f32]>,
+    /// What a cosine of 1 is worth beside BM25, when the strongest rows are chosen.
+    pub cosine_weight: f32,
+}
+
+/// What speaks for one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    pub id: String,
+    pub parent_id: Option<String>,
+    /// When it happened, microseconds since 1970.
+    pub timestamp_us: Option<i64>,
+    /// BM25 of the terms, each times its weight.
+    pub words: f32,
+    /// Cosine in [-1, 1]; `None` without a vector.
+    pub cosine: Option<f32>,
+}
+
+/// What [`Index::recall`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recall {
+    /// The strongest rows, `words + cosine_weight · cosine`, best first.
+    pub rows: Vec<Evidence>,
+    /// What `words` of a row would come to that holds every term very often: a measure of how much was asked. 0 without rows.
+    pub words_max: f32,
+    /// Mean cosine of all rows of the owner and kind that are not deprecated: where being unrelated lies. 0 without vectors.
+    pub mean_cosine: f32,
+    /// Rows that the mean was taken over.
+    pub n_vectors: u64,
+}
+
 /// The order of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
@@ -195,6 +238,19 @@ pub trait Index: Send + Sync {
     ///
     /// Errors: [`ErrorKind::Invalid`] on a wrong width.
     fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError>;
+
+    /// Returns the rows that words and meaning together speak for most, best first; ties break by id. A row with neither one
+    /// of the terms nor a vector is not seen.
+    ///
+    /// Statistics are those of [`Self::matching`], whatever the ask sees. Without terms or vector that leg is silent.
+    ///
+    /// Errors: [`ErrorKind::Invalid`] on a wrong width.
+    fn recall(&self, ask: &Ask<'_>, question: &Question<'_>) -> Result<Recall, IndexError>;
+
+    /// Returns how many rows of an owner and kind hold each term; `None` when that cannot be told quickly.
+    fn holding(&self, _owner: &Owner, _kind: Kind, _terms: &[String]) -> Result<Option<Vec<u64>>, IndexError> {
+        Ok(None)
+    }
 
     /// Returns the memories with these ids, in the order asked; unknown ids are left out.
     fn fetch(&self, owner: &Owner, kind: Kind, ids: &[String]) -> Result<Vec<Memory>, IndexError>;

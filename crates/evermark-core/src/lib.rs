@@ -1,17 +1,18 @@
 //! Words and pure decisions. No I/O, no async runtime, no global state.
 
+pub mod asked;
 pub mod bm25;
 pub mod embed;
 pub mod error;
 pub mod exact;
 pub mod extract;
 pub mod filter;
-pub mod fusion;
 pub mod id;
 pub mod index;
 pub mod maintenance;
 pub mod markdown;
 pub mod memory;
+pub mod ranking;
 pub mod reconcile;
 pub mod shelf;
 pub mod text;

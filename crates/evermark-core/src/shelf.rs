@@ -18,7 +18,7 @@ mod tests;
 
 use crate::error::ErrorKind;
 use crate::id::{Kind, MemoryKey, Owner};
-use crate::index::{Ask, Hit, IndexError, Indexable, Listing, Order};
+use crate::index::{Ask, Hit, IndexError, Indexable, Listing, Order, Question, Recall};
 use crate::memory::{Digest32, Memory};
 use rack::{Full, Rack};
 use std::collections::BTreeMap;
@@ -211,6 +211,19 @@ impl Shelf {
     pub fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
         self.check_width(vector)?;
         Ok(self.asked(ask).map_or_else(Vec::new, |rack| rack.nearest(ask, vector)))
+    }
+
+    /// As [`crate::index::Index::recall`]; another owner's ask finds nothing.
+    ///
+    /// Errors: [`ErrorKind::Invalid`] on a wrong width.
+    pub fn recall(&self, ask: &Ask<'_>, question: &Question<'_>) -> Result<Recall, IndexError> {
+        question.vector.map_or(Ok(()), |vector| self.check_width(vector))?;
+        Ok(self.asked(ask).map_or_else(Recall::default, |rack| rack.recall(ask, question)))
+    }
+
+    /// As [`crate::index::Index::holding`].
+    pub fn holding(&self, kind: Kind, terms: &[String]) -> Vec<u64> {
+        self.rack(kind).map_or_else(|| vec![0; terms.len()], |rack| rack.holding(terms))
     }
 
     /// Returns the cosine of each row to `vector`, in the order asked; `None` for rows that are not there or have none.

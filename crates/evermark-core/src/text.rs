@@ -7,12 +7,15 @@
 
 mod fold;
 mod script;
+mod spelling;
 mod stem;
 mod unspaced;
 mod words;
 
 #[cfg(test)]
 mod tests;
+
+pub use spelling::spellings;
 
 use script::Class;
 use std::borrow::Cow;
@@ -50,6 +53,11 @@ pub fn joined(text: &str) -> String {
         out.push_str(term);
     });
     out
+}
+
+/// Returns the words of a text as they are written, without what stands between them.
+pub fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    unicode_segmentation::UnicodeSegmentation::unicode_words(text)
 }
 
 /// Returns the distinct terms of a question, in order, at most [`QUERY_TERMS_MAX`].

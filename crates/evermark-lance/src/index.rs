@@ -7,7 +7,8 @@ use crate::views::{View, Views};
 use evermark_core::error::ErrorKind;
 use evermark_core::id::{Kind, MemoryKey, Owner};
 use evermark_core::index::{
-    Ask, Due, Hit, Index, IndexError, IndexInfo, Indexable, Inspection, Listing, Merge, Order, Reclaimed,
+    Ask, Due, Hit, Index, IndexError, IndexInfo, Indexable, Inspection, Listing, Merge, Order, Question, Recall,
+    Reclaimed,
 };
 use evermark_core::maintenance::Budget;
 use evermark_core::memory::{Digest32, Memory};
@@ -146,6 +147,21 @@ impl Index for LanceIndex {
         self.healing(|| match self.views.of(&self.store, ask.owner)? {
             View::Shelf(shelf) => read(&shelf).nearest(ask, vector),
             View::TooLarge => stream::nearest(&self.store, ask, vector),
+        })
+    }
+
+    fn recall(&self, ask: &Ask<'_>, question: &Question<'_>) -> Result<Recall, IndexError> {
+        question.vector.map_or(Ok(()), |vector| self.check_width(vector.len()))?;
+        self.healing(|| match self.views.of(&self.store, ask.owner)? {
+            View::Shelf(shelf) => read(&shelf).recall(ask, question),
+            View::TooLarge => stream::recall(&self.store, ask, question),
+        })
+    }
+
+    fn holding(&self, owner: &Owner, kind: Kind, terms: &[String]) -> Result<Option<Vec<u64>>, IndexError> {
+        self.healing(|| match self.views.of(&self.store, owner)? {
+            View::Shelf(shelf) => Ok(Some(read(&shelf).holding(kind, terms))),
+            View::TooLarge => Ok(None),
         })
     }
 

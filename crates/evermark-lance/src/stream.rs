@@ -3,10 +3,10 @@
 use crate::rows::{self, Columns};
 use crate::store::{OwnerRows, Store};
 use arrow_array::RecordBatch;
-use evermark_core::bm25::Corpus;
+use evermark_core::bm25::{Corpus, K1};
 use evermark_core::filter::Filter;
 use evermark_core::id::Kind;
-use evermark_core::index::{Ask, Hit, IndexError, Indexable, Listing, Order};
+use evermark_core::index::{Ask, Evidence, Hit, IndexError, Indexable, Listing, Order, Question as Asked, Recall};
 use evermark_core::memory::Memory;
 use evermark_core::vector;
 use std::cmp::Ordering;
@@ -91,16 +91,8 @@ pub(crate) fn matching(store: &Store, ask: &Ask<'_>, terms: &[String]) -> Result
         return Ok(Vec::new());
     }
     let rows = store.owner_rows(ask.owner, || {})?;
-    let (terms, kind) = (Arc::new(terms), ask.kind);
-    let asked = Arc::clone(&terms);
-    let nothing = (Corpus::default(), vec![0_u64; terms.len()]);
-    let (corpus, holding) = each(store, &rows, nothing, move |(corpus, holding), row| {
-        if row.memory.kind() == kind && row.memory.deprecated_by.is_none() {
-            let (n_terms, counts) = count(row.tokens, &asked);
-            corpus.add(n_terms);
-            holding.iter_mut().zip(counts).for_each(|(holding, count)| *holding += u64::from(count > 0));
-        }
-    })?;
+    let terms = Arc::new(terms);
+    let (corpus, holding) = statistics(store, &rows, ask.kind, &terms)?;
     let idf: Vec<f64> = holding.iter().map(|holding| corpus.idf(*holding)).collect();
     let question = Question::of(ask);
     let limit = question.limit;
@@ -137,6 +129,79 @@ pub(crate) fn nearest(store: &Store, ask: &Ask<'_>, vector: &[f32]) -> Result<Ve
         }
     })?;
     Ok(best(hits, limit))
+}
+
+/// As [`evermark_core::index::Index::recall`].
+pub(crate) fn recall(store: &Store, ask: &Ask<'_>, asked: &Asked<'_>) -> Result<Recall, IndexError> {
+    let mut wanted: Vec<(String, f32)> = (asked.terms.iter())
+        .filter(|wanted| !wanted.term.is_empty())
+        .map(|wanted| (wanted.term.clone(), wanted.weight))
+        .collect();
+    wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    wanted.dedup_by(|(a, _), (b, _)| a == b);
+    let (terms, weights): (Vec<String>, Vec<f32>) = wanted.into_iter().unzip();
+    let rows = store.owner_rows(ask.owner, || {})?;
+    let terms = Arc::new(terms);
+    let (corpus, holding) = statistics(store, &rows, ask.kind, &terms)?;
+    let gains: Vec<(f64, f64)> =
+        holding.iter().zip(weights).map(|(holding, weight)| (corpus.idf(*holding), f64::from(weight))).collect();
+    let most: f64 = gains.iter().map(|(idf, weight)| idf * weight * (K1 + 1.0)).sum();
+    let words_max = if corpus.n_rows == 0 { 0.0 } else { most as f32 };
+    let vector = asked.vector.filter(|vector| vector::unit(vector).is_some()).map(<[f32]>::to_vec);
+    let question = Question::of(ask);
+    let (limit, weight) = (question.limit, asked.cosine_weight);
+    let strength = move |row: &Evidence| row.words + weight * row.cosine.unwrap_or_default();
+    let order = move |a: &Evidence, b: &Evidence| strength(b).total_cmp(&strength(a)).then_with(|| a.id.cmp(&b.id));
+    let nothing = (Vec::new(), 0.0_f64, 0_u64);
+    let (mut found, sum, n_vectors) = each(store, &rows, nothing, move |(found, sum, n_vectors), row| {
+        if row.memory.kind() != question.kind {
+            return;
+        }
+        let (n_terms, counts) = count(row.tokens, &terms);
+        let words: f64 = (gains.iter().zip(counts))
+            .filter(|(_, count)| *count > 0)
+            .map(|((idf, weight), count)| weight * corpus.weight(*idf, count, n_terms))
+            .sum();
+        let own = row.vector.filter(|own| vector::unit(own).is_some());
+        let cosine = vector.as_deref().and_then(|asked| Some(vector::cosine(own?, asked)));
+        if row.memory.deprecated_by.is_none()
+            && let Some(cosine) = cosine
+        {
+            *sum += f64::from(cosine);
+            *n_vectors += 1;
+        }
+        if (words > 0.0 || cosine.is_some()) && question.sees(row.memory) {
+            let (id, parent_id) = (row.memory.id.clone(), row.memory.parent_id.clone());
+            let timestamp_us = row.memory.timestamp_us;
+            found.push(Evidence { id, parent_id, timestamp_us, words: words as f32, cosine });
+            if found.len() >= question.limit.saturating_mul(2).max(SLACK) {
+                found.sort_unstable_by(order);
+                found.truncate(question.limit);
+            }
+        }
+    })?;
+    found.sort_unstable_by(order);
+    found.truncate(limit);
+    let mean_cosine = if n_vectors > 0 { (sum / n_vectors as f64) as f32 } else { 0.0 };
+    Ok(Recall { rows: found, words_max, mean_cosine, n_vectors })
+}
+
+/// Returns what BM25 needs to know: the corpus, and how many rows hold each term.
+fn statistics(
+    store: &Store,
+    rows: &OwnerRows,
+    kind: Kind,
+    terms: &Arc<Vec<String>>,
+) -> Result<(Corpus, Vec<u64>), IndexError> {
+    let asked = Arc::clone(terms);
+    let nothing = (Corpus::default(), vec![0_u64; terms.len()]);
+    each(store, rows, nothing, move |(corpus, holding), row| {
+        if row.memory.kind() == kind && row.memory.deprecated_by.is_none() {
+            let (n_terms, counts) = count(row.tokens, &asked);
+            corpus.add(n_terms);
+            holding.iter_mut().zip(counts).for_each(|(holding, count)| *holding += u64::from(count > 0));
+        }
+    })
 }
 
 /// As [`evermark_core::index::Index::list`].

@@ -59,6 +59,11 @@ impl Postings {
         }
     }
 
+    /// Returns what came since the arrays were made.
+    pub(super) fn tail(&self) -> &[Posting] {
+        &self.tail
+    }
+
     /// Returns what the tail holds of these terms, as (position in `terms`, row, count).
     pub(super) fn recent(&self, terms: &[u64]) -> Vec<(usize, u32, u16)> {
         let of = |posting: &Posting| {

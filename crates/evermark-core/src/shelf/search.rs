@@ -7,7 +7,7 @@ use super::rack::Rack;
 use super::vectors::pack;
 use crate::bm25::K1;
 use crate::filter::Filter;
-use crate::index::{Ask, Hit, Order};
+use crate::index::{Ask, Evidence, Hit, Order, Question, Recall};
 use std::cmp::Ordering;
 
 /// Which rows an ask sees, with names looked up once.
@@ -65,43 +65,11 @@ impl<'a> Sight<'a> {
 
 impl Rack {
     pub(super) fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Vec<Hit> {
-        let mut asked: Vec<u64> =
-            terms.iter().filter(|term| !term.is_empty()).map(|term| fingerprint(term.as_bytes())).collect();
-        asked.sort_unstable();
-        asked.dedup();
+        let asked = distinct(terms.iter().map(|term| (term.as_str(), 1.0)));
         if asked.is_empty() || self.n_live == 0 {
             return Vec::new();
         }
-        let recent = self.postings.recent(&asked);
-        // All rows count: nothing need be looked up to know how many hold a term.
-        let all_count = self.n_live == self.n_rows() && self.n_deprecated == 0;
-        let counts = |row: u32| self.live.has(row) && !self.deprecated.has(row);
-
-        let mut scores = vec![0.0_f32; self.n_rows()];
-        let (base, slope) = length_factors(self);
-        let add = |scores: &mut [f32], idf: f32, row: u32, count: u16| {
-            let count = f32::from(count);
-            let norm = base + slope * self.n_terms[row as usize] as f32;
-            scores[row as usize] += idf * count / (count + norm);
-        };
-        for (at, &term) in asked.iter().enumerate() {
-            let (rows, term_counts) = self.postings.of(term);
-            let late = recent.iter().filter(|&&(asked_at, _, _)| asked_at == at);
-            let n_holding = if all_count {
-                rows.len() + late.clone().count()
-            } else {
-                rows.iter().filter(|&&row| counts(row)).count()
-                    + late.clone().filter(|&&(_, row, _)| counts(row)).count()
-            };
-            let idf = (self.corpus.idf(n_holding as u64) * (K1 + 1.0)) as f32;
-            for (&row, &count) in rows.iter().zip(term_counts) {
-                add(&mut scores, idf, row, count);
-            }
-            for &(_, row, count) in late {
-                add(&mut scores, idf, row, count);
-            }
-        }
-
+        let (scores, _) = self.words(&asked);
         let sight = Sight::of(self, ask);
         let tie = |a: u32, b: u32| self.id_bytes(a).cmp(self.id_bytes(b));
         let mut best = Best::new(ask.limit, self.n_live, &tie);
@@ -116,6 +84,118 @@ impl Rack {
             None => (0..self.n_rows() as u32).for_each(&mut offer),
         }
         self.hits(best)
+    }
+
+    /// Returns each row's BM25, and what it would come to at most.
+    fn words(&self, asked: &[(u64, f32)]) -> (Vec<f32>, f32) {
+        let mut scores = vec![0.0_f32; self.n_rows()];
+        let mut most = 0.0;
+        if asked.is_empty() {
+            return (scores, most);
+        }
+        let terms: Vec<u64> = asked.iter().map(|&(term, _)| term).collect();
+        let recent = self.postings.recent(&terms);
+        let (base, slope) = length_factors(self);
+        let add = |scores: &mut [f32], gain: f32, row: u32, count: u16| {
+            let count = f32::from(count);
+            let norm = base + slope * self.n_terms[row as usize] as f32;
+            scores[row as usize] += gain * count / (count + norm);
+        };
+        for (at, &(term, weight)) in asked.iter().enumerate() {
+            let (rows, term_counts) = self.postings.of(term);
+            let late = recent.iter().filter(|&&(asked_at, _, _)| asked_at == at);
+            let n_holding = self.n_holding(rows, late.clone().map(|&(_, row, _)| row));
+            let gain = weight * (self.corpus.idf(n_holding) * (K1 + 1.0)) as f32;
+            most += gain;
+            for (&row, &count) in rows.iter().zip(term_counts) {
+                add(&mut scores, gain, row, count);
+            }
+            for &(_, row, count) in late {
+                add(&mut scores, gain, row, count);
+            }
+        }
+        (scores, if self.corpus.n_rows == 0 { 0.0 } else { most })
+    }
+
+    /// Returns how many of the rows with a term count: those that live and were not replaced.
+    fn n_holding(&self, rows: &[u32], late: impl Iterator<Item = u32>) -> u64 {
+        // Nothing need be looked up when all rows count.
+        let all_count = self.n_live == self.n_rows() && self.n_deprecated == 0;
+        let counts = |row: u32| all_count || (self.live.has(row) && !self.deprecated.has(row));
+        let n_rows = if all_count { rows.len() } else { rows.iter().filter(|&&row| counts(row)).count() };
+        (n_rows + late.filter(|&row| counts(row)).count()) as u64
+    }
+
+    pub(super) fn holding(&self, terms: &[String]) -> Vec<u64> {
+        let asked: Vec<u64> = terms.iter().map(|term| fingerprint(term.as_bytes())).collect();
+        // Sorted: what is asked here can be hundreds of spellings.
+        let mut sorted = asked.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut late: Vec<Vec<u32>> = vec![Vec::new(); sorted.len()];
+        for posting in self.postings.tail() {
+            if let Ok(at) = sorted.binary_search(&posting.term) {
+                late[at].push(posting.row);
+            }
+        }
+        let held = |term: u64| {
+            let late = sorted.binary_search(&term).map_or(&[][..], |at| late[at].as_slice());
+            self.n_holding(self.postings.of(term).0, late.iter().copied())
+        };
+        asked.into_iter().map(held).collect()
+    }
+
+    pub(super) fn recall(&self, ask: &Ask<'_>, question: &Question<'_>) -> Recall {
+        let asked = distinct(question.terms.iter().map(|wanted| (wanted.term.as_str(), wanted.weight)));
+        let (words, words_max) = self.words(&asked);
+        let mut recall = Recall { words_max, ..Recall::default() };
+        let mut cosines = Vec::new();
+        if let Some(packed) = question.vector.and_then(pack) {
+            cosines.resize(self.n_rows(), f32::NAN);
+            let mut sum = 0.0_f64;
+            self.vectors.each(
+                &packed,
+                |row| self.live.has(row),
+                |row, cosine| {
+                    cosines[row as usize] = cosine;
+                    if self.n_deprecated == 0 || !self.deprecated.has(row) {
+                        sum += f64::from(cosine);
+                        recall.n_vectors += 1;
+                    }
+                },
+            );
+            if recall.n_vectors > 0 {
+                recall.mean_cosine = (sum / recall.n_vectors as f64) as f32;
+            }
+        }
+        let cosine_of = |row: u32| cosines.get(row as usize).copied().filter(|cosine| !cosine.is_nan());
+        let sight = Sight::of(self, ask);
+        let tie = |a: u32, b: u32| self.id_bytes(a).cmp(self.id_bytes(b));
+        let mut best = Best::new(ask.limit, self.n_live, &tie);
+        let mut offer = |row: u32| {
+            let (words, cosine) = (words[row as usize], cosine_of(row));
+            let strength = words + question.cosine_weight * cosine.unwrap_or_default();
+            let is_seen = words > 0.0 || cosine.is_some();
+            if is_seen && best.wants(strength) && sight.admits(row) && sight.passes(row) {
+                best.offer(strength, row);
+            }
+        };
+        match sight.few(ask) {
+            Some(rows) => rows.into_iter().for_each(&mut offer),
+            None => (0..self.n_rows() as u32).for_each(&mut offer),
+        }
+        let evidence = |(_, row): (f32, u32)| {
+            let view = self.view(row);
+            Evidence {
+                id: view.id().to_owned(),
+                parent_id: view.parent_id().map(str::to_owned),
+                timestamp_us: view.time_us(),
+                words: words[row as usize],
+                cosine: cosine_of(row),
+            }
+        };
+        recall.rows = best.sorted().into_iter().map(evidence).collect();
+        recall
     }
 
     pub(super) fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Vec<Hit> {
@@ -189,6 +269,17 @@ impl Rack {
         };
         best.sorted().into_iter().map(hit).collect()
     }
+}
+
+/// Returns the fingerprints of the terms with their weights, each once, in a fixed order.
+fn distinct<'a>(terms: impl Iterator<Item = (&'a str, f32)>) -> Vec<(u64, f32)> {
+    let mut asked: Vec<(u64, f32)> = terms
+        .filter(|(term, _)| !term.is_empty())
+        .map(|(term, weight)| (fingerprint(term.as_bytes()), weight))
+        .collect();
+    asked.sort_unstable_by_key(|&(term, _)| term);
+    asked.dedup_by_key(|&mut (term, _)| term);
+    asked
 }
 
 /// Returns BM25's length norm as `base + slope · terms`.

@@ -4,7 +4,8 @@ use evermark_core::error::ErrorKind;
 use evermark_core::exact::ExactIndex;
 use evermark_core::id::{Kind, MemoryKey, Owner};
 use evermark_core::index::{
-    Ask, Due, Hit, Index, IndexError, IndexInfo, Indexable, Inspection, Listing, Merge, Order, Reclaimed,
+    Ask, Due, Hit, Index, IndexError, IndexInfo, Indexable, Inspection, Listing, Merge, Order, Question, Recall,
+    Reclaimed,
 };
 use evermark_core::maintenance::Budget;
 use evermark_core::memory::{Digest32, Memory};
@@ -122,6 +123,14 @@ impl Index for Scripted {
 
     fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError> {
         self.rows.matching(ask, terms)
+    }
+
+    fn recall(&self, ask: &Ask<'_>, question: &Question<'_>) -> Result<Recall, IndexError> {
+        self.rows.recall(ask, question)
+    }
+
+    fn holding(&self, owner: &Owner, kind: Kind, terms: &[String]) -> Result<Option<Vec<u64>>, IndexError> {
+        self.rows.holding(owner, kind, terms)
     }
 
     fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {

@@ -5,7 +5,7 @@ use super::{Subject, assert_ranks};
 use evermark_core::exact::ExactIndex;
 use evermark_core::filter::Filter;
 use evermark_core::id::{Kind, MemoryKey, Owner, Scope};
-use evermark_core::index::{Ask, Index, Indexable, Order};
+use evermark_core::index::{Ask, Evidence, Hit, Index, Indexable, Order, Question, Recall, Wanted};
 use evermark_core::memory::{Body, Memory};
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -79,6 +79,24 @@ fn compare(index: &dyn Index, exact: &ExactIndex, rng: &mut Rng, dimension: usiz
         let found = index.nearest(&ask, &vector).expect("nearest");
         assert_ranks(&found, &exact.nearest(&whole, &vector).expect("exact"), ask.limit, &context);
 
+        let wanted: Vec<Wanted> = terms
+            .iter()
+            .enumerate()
+            .filter(|(at, term)| !terms[..*at].contains(term))
+            .map(|(at, term)| Wanted { term: term.clone(), weight: [1.0, 0.5][at % 2] })
+            .collect();
+        let question = Question { terms: &wanted, vector: rng.bool().then_some(&vector), cosine_weight: 2.0 };
+        compare_recall(
+            &index.recall(&ask, &question).expect("recall"),
+            &exact.recall(&whole, &question).expect("exact"),
+            question.cosine_weight,
+            ask.limit,
+            &format!("{context} {wanted:?}"),
+        );
+        if let Some(holding) = index.holding(&owner, ask.kind, &terms).expect("holding") {
+            assert_eq!(Some(holding), exact.holding(&owner, ask.kind, &terms).expect("exact"), "{context} {terms:?}");
+        }
+
         let (order, offset) = (Order { descending: rng.bool() }, rng.usize(0..4));
         let found = index.list(&ask, order, offset).expect("list");
         assert_eq!(found, exact.list(&ask, order, offset).expect("exact"), "{context}");
@@ -96,6 +114,27 @@ fn compare(index: &dyn Index, exact: &ExactIndex, rng: &mut Rng, dimension: usiz
         index.info().expect("info").rows.into_iter().filter(|&(_, n_rows)| n_rows > 0).collect()
     };
     assert_eq!(counts(index), counts(exact), "{context}");
+}
+
+fn compare_recall(found: &Recall, exact: &Recall, cosine_weight: f32, limit: usize, context: &str) {
+    let near = |a: f32, b: f32| (a - b).abs() < super::TOLERANCE * b.abs().max(1.0);
+    let ranks = |recall: &Recall| -> Vec<Hit> {
+        let hit = |row: &Evidence| {
+            let score = row.words + cosine_weight * row.cosine.unwrap_or_default();
+            Hit { id: row.id.clone(), parent_id: row.parent_id.clone(), score }
+        };
+        recall.rows.iter().map(hit).collect()
+    };
+    assert_ranks(&ranks(found), &ranks(exact), limit, context);
+    for row in &found.rows {
+        let own = exact.rows.iter().find(|own| own.id == row.id).expect("ranked by both");
+        assert!(near(row.words, own.words), "{context}: {row:?} {own:?}");
+        assert_eq!(row.cosine.is_some(), own.cosine.is_some(), "{context}: {row:?} {own:?}");
+        assert!(near(row.cosine.unwrap_or_default(), own.cosine.unwrap_or_default()), "{context}: {row:?} {own:?}");
+    }
+    assert!(near(found.words_max, exact.words_max), "{context}: {} {}", found.words_max, exact.words_max);
+    assert!(near(found.mean_cosine, exact.mean_cosine), "{context}: {} {}", found.mean_cosine, exact.mean_cosine);
+    assert_eq!(found.n_vectors, exact.n_vectors, "{context}");
 }
 
 fn any_owner(rng: &mut Rng) -> Owner {
@@ -139,7 +178,7 @@ fn any_row(rng: &mut Rng, dimension: usize) -> Indexable {
             key_insight: None,
             quality_score: rng.f64(),
         },
-        _ => Body::AtomicFact { fact: tokens.clone() },
+        _ => Body::AtomicFact { fact: tokens.clone(), context: None },
     };
     let id = any_id(rng);
     let some = |rng: &mut Rng| rng.u8(0..4) != 0;

@@ -2,7 +2,7 @@ use super::*;
 use evermark_core::error::ErrorKind;
 use evermark_core::exact::ExactIndex;
 use evermark_core::id::MemoryKey;
-use evermark_core::index::{IndexError, IndexInfo, Indexable, Listing, Order, Upkeep};
+use evermark_core::index::{IndexError, IndexInfo, Indexable, Listing, Order, Question, Recall, Upkeep};
 use evermark_core::memory::{Digest32, Memory};
 use evermark_core::shelf::{Payloads, Shelf, ShelfRow};
 use std::collections::BTreeMap;
@@ -49,6 +49,14 @@ impl Index for Shelves {
 
     fn matching(&self, ask: &Ask<'_>, terms: &[String]) -> Result<Vec<Hit>, IndexError> {
         Ok(self.with(ask.owner, |shelf| shelf.matching(ask, terms)))
+    }
+
+    fn recall(&self, ask: &Ask<'_>, question: &Question<'_>) -> Result<Recall, IndexError> {
+        self.with(ask.owner, |shelf| shelf.recall(ask, question))
+    }
+
+    fn holding(&self, owner: &Owner, kind: Kind, terms: &[String]) -> Result<Option<Vec<u64>>, IndexError> {
+        Ok(Some(self.with(owner, |shelf| shelf.holding(kind, terms))))
     }
 
     fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Result<Vec<Hit>, IndexError> {
