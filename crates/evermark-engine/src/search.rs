@@ -1,19 +1,26 @@
-//! Searching: keyword (BM25), vector (cosine) and hybrid, over one owner's memories.
+//! Searching one owner's memories: by words (`keyword`), by meaning (`vector`), or by both and what stands around a hit
+//! (`hybrid`, in [`fused`]).
 //!
 //! What cannot be done is skipped and named in [`SearchAnswer::degraded`]; only a request that asks for exactly the
 //! missing thing fails.
+
+mod fused;
+mod why;
+
+pub use why::WhyNot;
 
 use crate::engine::Inner;
 use crate::error::Error;
 use evermark_core::error::ErrorKind;
 use evermark_core::filter::Filter;
-use evermark_core::fusion;
-use evermark_core::id::{Kind, Owner, Scope, Track};
-use evermark_core::index::{Ask, Hit, Index, IndexError};
+use evermark_core::id::{Kind, MemoryKey, Owner, Scope, Track};
+use evermark_core::index::{Ask, Evidence, Hit, Index, IndexError, Question, Recall, Wanted};
 use evermark_core::memory::{Memory, Message};
+use evermark_core::ranking::{self, COSINE_WEIGHT, Parts, Stages};
 use evermark_core::text;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// How to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +59,56 @@ pub struct SearchRequest {
     pub enable_llm_rerank: bool,
     /// The wire's filter object, uncompiled.
     pub filters: Option<Value>,
+    /// Whether hits say what their score is made of.
+    pub explain: bool,
+    /// A memory that is missed: the answer says why it is not in it.
+    pub why_not: Option<String>,
+    /// How long the search may take. What does not fit is left out and named; the answer comes late rather than empty.
+    pub deadline: Option<Duration>,
+    /// Parts of the hybrid ranking at work.
+    pub stages: Stages,
+}
+
+impl SearchRequest {
+    /// Makes a question with everything else as it is when nothing is asked for.
+    pub fn new(owner: Owner, query: impl Into<String>) -> Self {
+        Self {
+            owner,
+            query: query.into(),
+            method: None,
+            top_k: None,
+            radius: None,
+            min_score: None,
+            include_profile: false,
+            enable_llm_rerank: false,
+            filters: None,
+            explain: false,
+            why_not: None,
+            deadline: None,
+            stages: Stages::ALL,
+        }
+    }
 }
 
 /// A memory found, and how well it fits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
     pub memory: Memory,
+    /// `keyword`: BM25. `vector`: cosine, 0 to 1. `hybrid`: the chance that it answers, 0 to 1.
     pub score: f32,
+    /// What the score is made of, when that was asked for.
+    pub explain: Option<Explain>,
+}
+
+/// What a score is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Explain {
+    /// BM25 of its own text; `None` when words were not looked at.
+    pub words: Option<f32>,
+    /// Cosine of its own vector; `None` when it has none, or meaning was not looked at.
+    pub cosine: Option<f32>,
+    /// The sum that `hybrid` orders by.
+    pub parts: Option<Parts>,
 }
 
 /// An episode found, with the facts that support it.
@@ -98,6 +148,8 @@ pub struct SearchAnswer {
     pub degraded: Vec<Degraded>,
     /// The method that was used in the end.
     pub method: Option<Method>,
+    /// Why the memory named in the request is not among these.
+    pub why_not: Option<WhyNot>,
 }
 
 /// Most results a request may ask for, and what -1 stands for with episodes.
@@ -112,17 +164,22 @@ const FACTS_MAX: usize = 2000;
 /// Facts shown under an episode.
 const FACTS_SHOWN: usize = 3;
 
+/// What a row that holds another spelling of a word gains, and how many spellings of one word are tried.
+const RESPELLED_WEIGHT: f32 = 0.6;
+const RESPELLED_MAX: usize = 3;
+
 /// One search under way.
 struct Search<'a> {
+    inner: &'a Inner,
     index: &'a dyn Index,
     request: &'a SearchRequest,
     filter: Filter,
     terms: Vec<String>,
     vector: Option<Vec<f32>>,
     limit: usize,
-    /// How many candidates each leg recalls.
-    recall: usize,
     radius: Option<f32>,
+    /// On the monotonic clock.
+    until: Option<Duration>,
 }
 
 impl Inner {
@@ -138,35 +195,34 @@ impl Inner {
             filter.check_kind(*kind)?;
         }
         let asked = request.method.unwrap_or(Method::Hybrid);
+        let until = request.deadline.map(|deadline| self.world.monotonic().saturating_add(deadline));
         let mut degraded = self.standing_degradations();
-        let (method, vector) = self.method_for(request, asked, &mut degraded)?;
+        let vector = self.vector_for(request, asked, &mut degraded)?;
         let cap = match request.owner.track {
             Track::User => TOP_K_MAX,
             Track::Agent | Track::Knowledge => TOP_K_AGENT,
         };
         let live = self.live();
         let search = Search {
+            inner: self,
             index: live.index.as_ref(),
             request,
             filter,
             terms: text::query_terms(&request.query),
             vector,
             limit: request.top_k.unwrap_or(cap),
-            recall: request.top_k.map_or(cap, |top_k| top_k * 2),
-            radius: request.radius.or(request.top_k.is_none().then_some(RADIUS_IMPLIED)),
+            radius: request.radius.or((request.top_k.is_none() && asked == Method::Vector).then_some(RADIUS_IMPLIED)),
+            until,
         };
-        let mut answer = SearchAnswer { degraded, method: Some(method), ..SearchAnswer::default() };
-        match request.owner.track {
-            Track::User => answer.episodes = search.episodes(method)?,
-            Track::Agent => {
-                answer.agent_cases = search.cases(method)?;
-                answer.agent_skills = search.skills(method)?;
-            }
-            Track::Knowledge => {}
+        let mut answer = SearchAnswer { method: Some(asked), ..SearchAnswer::default() };
+        search.run(asked, &mut answer, &mut degraded)?;
+        if let Some(id) = &request.why_not {
+            answer.why_not = Some(search.why_not(id, asked, &answer)?);
         }
+        answer.degraded = degraded;
         if request.include_profile && request.owner.track == Track::User {
             answer.profiles =
-                search.index.fetch(&request.owner, Kind::Profile, std::slice::from_ref(&request.owner.id))?;
+                live.index.fetch(&request.owner, Kind::Profile, std::slice::from_ref(&request.owner.id))?;
         }
         if let Some(session_id) = request.filters.as_ref().and_then(Filter::top_level_session) {
             answer.unprocessed = self.unprocessed(&request.owner.scope, session_id)?;
@@ -174,54 +230,45 @@ impl Inner {
         Ok(answer)
     }
 
-    /// Decides how to search, and embeds the query when that needs it.
-    fn method_for(
+    /// Embeds the query, when the method needs that and it can be done.
+    fn vector_for(
         &self,
         request: &SearchRequest,
         asked: Method,
         degraded: &mut Vec<Degraded>,
-    ) -> Result<(Method, Option<Vec<f32>>), Error> {
+    ) -> Result<Option<Vec<f32>>, Error> {
         match asked {
-            Method::Keyword => return Ok((Method::Keyword, None)),
+            Method::Keyword => return Ok(None),
             Method::Agentic => return Err(Error::NotConfigured { feature: "agentic_search", provider: "llm" }),
             Method::LlmMultiround => return Err(Error::NotConfigured { feature: "llm_multiround", provider: "llm" }),
             Method::Vector | Method::Hybrid => {}
         }
+        let mut without = |code: &'static str, reason: String| {
+            degraded.push(Degraded { stage: "vector", code, reason });
+            Ok(None)
+        };
         let Some(embedder) = &self.embedder else {
             if asked == Method::Vector {
                 return Err(Error::NotConfigured { feature: "vector", provider: "embedding" });
             }
-            degraded.push(Degraded {
-                stage: "vector",
-                code: "no_model",
-                reason: "no embedding model is configured, so the answer comes from keywords alone".into(),
-            });
-            return Ok((Method::Keyword, None));
+            return without(
+                "no_model",
+                "no embedding model is configured, so the answer comes from words alone".into(),
+            );
         };
         if !self.live().has_vectors_of(embedder.model()) {
             if asked == Method::Vector {
                 let reason = "vectors of the configured model are still being built";
                 return Err(IndexError::new(ErrorKind::Unavailable, reason).into());
             }
-            degraded.push(Degraded {
-                stage: "vector",
-                code: "building",
-                reason: "vectors of the configured model are still being built; the answer comes from keywords alone"
-                    .into(),
-            });
-            return Ok((Method::Keyword, None));
+            let reason = "vectors of the configured model are still being built; the answer comes from words alone";
+            return without("building", reason.into());
         }
-        match embedder.query(&request.query, self.settings.query_embed_timeout) {
-            Ok(vector) => Ok((asked, Some(vector))),
+        let limit = self.settings.query_embed_timeout;
+        match embedder.query(&request.query, request.deadline.map_or(limit, |deadline| deadline.min(limit))) {
+            Ok(vector) => Ok(Some(vector)),
             Err(error) if asked == Method::Vector => Err(error.into()),
-            Err(error) => {
-                degraded.push(Degraded {
-                    stage: "vector",
-                    code: error.class,
-                    reason: format!("{error}; the answer comes from keywords alone"),
-                });
-                Ok((Method::Keyword, None))
-            }
+            Err(error) => without(error.class, format!("{error}; the answer comes from words alone")),
         }
     }
 }
@@ -235,6 +282,18 @@ fn kinds_of(track: Track) -> &'static [Kind] {
 }
 
 impl Search<'_> {
+    fn run(&self, method: Method, answer: &mut SearchAnswer, degraded: &mut Vec<Degraded>) -> Result<(), Error> {
+        match self.request.owner.track {
+            Track::User => answer.episodes = self.episodes(method, degraded)?,
+            Track::Agent => {
+                answer.agent_cases = self.rows(Kind::AgentCase, method)?;
+                answer.agent_skills = self.rows(Kind::AgentSkill, method)?;
+            }
+            Track::Knowledge => {}
+        }
+        Ok(())
+    }
+
     fn ask(&self, kind: Kind, limit: usize) -> Ask<'_> {
         Ask {
             owner: &self.request.owner,
@@ -263,10 +322,10 @@ impl Search<'_> {
         Ok(hits)
     }
 
-    fn episodes(&self, method: Method) -> Result<Vec<EpisodeHit>, Error> {
+    fn episodes(&self, method: Method, degraded: &mut Vec<Degraded>) -> Result<Vec<EpisodeHit>, Error> {
         match method {
             Method::Vector => self.episodes_by_meaning(),
-            Method::Hybrid => self.episodes_by_both(),
+            Method::Hybrid => self.fused_episodes(degraded),
             Method::Keyword | Method::Agentic | Method::LlmMultiround => {
                 let hits = self.keyword(Kind::Episode, self.limit)?;
                 let mut found = self.with_episodes(&hits)?;
@@ -282,13 +341,10 @@ impl Search<'_> {
         let pool = (self.limit * FACTS_PER_RESULT).min(FACTS_MAX);
         let mut facts = self.index.nearest(&self.ask(Kind::AtomicFact, pool), vector)?;
         clamp(&mut facts);
-        let mut best = fusion::max_by_parent(&facts);
+        let mut best = ranking::max_by_parent(facts.iter().map(|hit| (hit.parent_id.as_deref(), hit.score)));
         best.truncate(self.limit);
-        let prefix = format!("{}_", self.request.owner.id);
-        let ids: Vec<Hit> = best
-            .into_iter()
-            .map(|hit| Hit { id: format!("{prefix}{}", hit.id), parent_id: None, score: hit.score })
-            .collect();
+        let hit = |(entry, score): (String, f32)| Hit { id: self.row_id(&entry), parent_id: None, score };
+        let ids: Vec<Hit> = best.into_iter().map(hit).collect();
         let mut found = self.with_episodes(&ids)?;
         if found.is_empty() {
             let hits = self.dense(Kind::Episode, self.limit)?;
@@ -297,57 +353,6 @@ impl Search<'_> {
         found.retain(|hit| self.radius.is_none_or(|radius| hit.episode.score >= radius));
         self.attach_facts(&mut found)?;
         Ok(found)
-    }
-
-    fn episodes_by_both(&self) -> Result<Vec<EpisodeHit>, Error> {
-        let sparse = self.keyword(Kind::Episode, self.recall)?;
-        let dense = self.dense(Kind::Episode, self.recall)?;
-        let candidates: Vec<Hit> = fusion::union(&sparse, &dense);
-        let episodes = self.fetch(Kind::Episode, candidates.iter().map(|hit| hit.id.clone()).collect())?;
-        let parents = episodes
-            .values()
-            .flat_map(|episode| std::iter::once(episode.entry_id.clone()).chain(episode.parent_id.clone()));
-        let parents: Vec<String> = parents.collect();
-        let facts = self.facts_under(&parents)?;
-        let ranked = fusion::hierarchy(&fusion::Hierarchy {
-            sparse: &sparse,
-            dense: &dense,
-            parents_of: &|id| {
-                episodes.get(id).map_or_else(Vec::new, |episode| {
-                    std::iter::once(episode.entry_id.clone()).chain(episode.parent_id.clone()).collect()
-                })
-            },
-            facts: &facts,
-            top_k: self.limit,
-            min_score: self.request.min_score,
-        });
-        let fact_ids = ranked.iter().flat_map(|hit| hit.facts.iter().map(|fact| fact.id.clone())).collect();
-        let mut fact_memories = self.fetch(Kind::AtomicFact, fact_ids)?;
-        let mut found = Vec::new();
-        for hit in ranked {
-            let Some(memory) = episodes.get(&hit.id) else { continue };
-            let facts = hit
-                .facts
-                .iter()
-                .filter_map(|fact| fact_memories.remove(&fact.id).map(|memory| Scored { memory, score: fact.score }))
-                .collect();
-            found.push(EpisodeHit { episode: Scored { memory: memory.clone(), score: hit.score }, facts });
-        }
-        self.attach_facts(&mut found)?;
-        Ok(found)
-    }
-
-    /// Cosine of the facts below these parents, best first.
-    fn facts_under(&self, parents: &[String]) -> Result<Vec<Hit>, Error> {
-        let Some(vector) = &self.vector else { return Ok(Vec::new()) };
-        if parents.is_empty() {
-            return Ok(Vec::new());
-        }
-        let limit = (self.limit * 2).max(20) * parents.len();
-        let ask = Ask { parents: Some(parents), ..self.ask(Kind::AtomicFact, limit) };
-        let mut hits = self.index.nearest(&ask, vector)?;
-        clamp(&mut hits);
-        Ok(hits)
     }
 
     /// Gives episodes that have none the facts that speak to the query, a few each.
@@ -385,7 +390,8 @@ impl Search<'_> {
         let mut by_parent: HashMap<String, Vec<Scored>> = HashMap::new();
         for hit in hits {
             if let (Some(parent), Some(memory)) = (hit.parent_id, memories.remove(&hit.id)) {
-                by_parent.entry(parent).or_default().push(Scored { memory, score: hit.score });
+                let explain = self.explained(hit.score);
+                by_parent.entry(parent).or_default().push(Scored { memory, score: hit.score, explain });
             }
         }
         for hit in found.iter_mut().filter(|hit| hit.facts.is_empty()) {
@@ -399,30 +405,30 @@ impl Search<'_> {
         Ok(scored.into_iter().map(|episode| EpisodeHit { episode, facts: Vec::new() }).collect())
     }
 
-    fn cases(&self, method: Method) -> Result<Vec<Scored>, Error> {
-        let hits = match method {
-            Method::Vector => self.dense(Kind::AgentCase, self.limit)?,
-            Method::Hybrid => {
-                let sparse = self.keyword(Kind::AgentCase, self.recall)?;
-                let dense = self.dense(Kind::AgentCase, self.recall)?;
-                fusion::vector_anchored(&sparse, &dense)
+    /// An agent's cases or skills.
+    fn rows(&self, kind: Kind, method: Method) -> Result<Vec<Scored>, Error> {
+        match method {
+            Method::Vector => self.scored(kind, &self.dense(kind, self.limit)?),
+            Method::Hybrid => self.fused_rows(kind),
+            Method::Keyword | Method::Agentic | Method::LlmMultiround => {
+                self.scored(kind, &self.keyword(kind, self.limit)?)
             }
-            Method::Keyword | Method::Agentic | Method::LlmMultiround => self.keyword(Kind::AgentCase, self.limit)?,
-        };
-        self.scored(Kind::AgentCase, &hits[..hits.len().min(self.limit)])
+        }
     }
 
-    fn skills(&self, method: Method) -> Result<Vec<Scored>, Error> {
-        let hits = match method {
-            Method::Vector => self.dense(Kind::AgentSkill, self.limit)?,
-            Method::Hybrid => {
-                let sparse = self.keyword(Kind::AgentSkill, self.recall)?;
-                let dense = self.dense(Kind::AgentSkill, self.recall)?;
-                fusion::rrf(&[&sparse, &dense])
-            }
-            Method::Keyword | Method::Agentic | Method::LlmMultiround => self.keyword(Kind::AgentSkill, self.limit)?,
-        };
-        self.scored(Kind::AgentSkill, &hits[..hits.len().min(self.limit)])
+    /// Returns the id of an entry's row.
+    fn row_id(&self, entry: &str) -> String {
+        format!("{}_{entry}", self.request.owner.id)
+    }
+
+    /// Returns what the score of a single leg is made of.
+    fn explained(&self, score: f32) -> Option<Explain> {
+        let by_words = self.vector.is_none();
+        self.request.explain.then(|| Explain {
+            words: by_words.then_some(score),
+            cosine: (!by_words).then_some(score),
+            parts: None,
+        })
     }
 
     fn fetch(&self, kind: Kind, ids: Vec<String>) -> Result<HashMap<String, Memory>, Error> {
@@ -435,7 +441,10 @@ impl Search<'_> {
         // A filter on the parent search does not bind the facts' episodes: check again what is returned.
         Ok(hits
             .iter()
-            .filter_map(|hit| memories.remove(&hit.id).map(|memory| Scored { memory, score: hit.score }))
+            .filter_map(|hit| {
+                let explain = self.explained(hit.score);
+                memories.remove(&hit.id).map(|memory| Scored { memory, score: hit.score, explain })
+            })
             .filter(|scored| self.filter.matches(&scored.memory) && scored.memory.deprecated_by.is_none())
             .collect())
     }

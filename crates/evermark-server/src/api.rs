@@ -22,7 +22,9 @@ pub use get::{GetBody, GetData};
 pub use health::Health;
 pub use index::IndexItem;
 pub use memory::{AgentCaseItem, AgentSkillItem, EpisodeItem, FactItem, MemoryItem, ProfileItem, Source};
-pub use search::{DegradedItem, MethodName, SearchBody, SearchData, UnprocessedItem};
+pub use search::{
+    DegradedItem, ExplainItem, MethodName, PartsItem, SearchBody, SearchData, UnprocessedItem, WhyNotItem,
+};
 pub use status::{Problem, StatusData};
 pub use work::{
     CompactData, DryRunBody, InspectData, PlanData, PruneData, RebuildData, SyncBody, SyncData, VerifyData, WorkEvent,

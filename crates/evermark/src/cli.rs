@@ -288,6 +288,7 @@ pub(crate) enum MethodArg {
 Examples:
   evermark search 'which tea' --user lin
   evermark search 'deploy steps' --agent coder_bot --top-k 3
+  evermark search 'which tea' --user lin --explain --why-not lin_af_20270203_00000001
   evermark search tea --user lin --filter '{\"timestamp\":{\"gte\":\"2027-01-01\"}}' --json")]
 pub(crate) struct SearchArgs {
     pub(crate) query: String,
@@ -316,6 +317,15 @@ pub(crate) struct SearchArgs {
     /// Show the user's profile as well
     #[arg(long, requires = "user")]
     pub(crate) profile: bool,
+    /// Show what each score is made of
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Say why this memory is not found
+    #[arg(long, value_name = "ID")]
+    pub(crate) why_not: Option<String>,
+    /// How long the search may take; what does not fit is left out and named
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=600_000))]
+    pub(crate) deadline_ms: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,8 +2,8 @@
 
 use crate::output::{Out, one_line, tame};
 use evermark_server::api::{
-    AddAnswer, AgentCaseItem, AgentSkillItem, EpisodeItem, FactItem, FlushAnswer, GetData, ProfileItem, SearchData,
-    Source, UnprocessedItem,
+    AddAnswer, AgentCaseItem, AgentSkillItem, EpisodeItem, ExplainItem, FactItem, FlushAnswer, GetData, ProfileItem,
+    SearchData, Source, UnprocessedItem,
 };
 use serde_json::Value;
 
@@ -16,19 +16,55 @@ pub(crate) use upkeep::{rebuild, status, sync, verify};
 
 /// What `search` found.
 pub(crate) fn search(data: &SearchData, out: &mut Out) {
-    data.episodes.iter().for_each(|hit| episode(&hit.item, Some(hit.score), &hit.atomic_facts, out));
+    for hit in &data.episodes {
+        episode(&hit.item, Some(hit.score), &hit.atomic_facts, out);
+        // Its facts say it where there are some.
+        explain(hit.explain.as_ref().filter(|_| hit.atomic_facts.is_empty()), out);
+    }
     data.profiles.iter().for_each(|hit| profile(&hit.item, out));
-    data.agent_cases.iter().for_each(|hit| agent_case(&hit.item, Some(hit.score), out));
-    data.agent_skills.iter().for_each(|hit| agent_skill(&hit.item, Some(hit.score), out));
+    for hit in &data.agent_cases {
+        agent_case(&hit.item, Some(hit.score), out);
+        explain(hit.explain.as_ref(), out);
+    }
+    for hit in &data.agent_skills {
+        agent_skill(&hit.item, Some(hit.score), out);
+        explain(hit.explain.as_ref(), out);
+    }
     data.unprocessed_messages.iter().for_each(|item| message(item, out));
     let nothing = data.episodes.is_empty() && data.agent_cases.is_empty() && data.agent_skills.is_empty();
     if nothing && data.profiles.is_empty() && data.unprocessed_messages.is_empty() {
         out.line("nothing found");
     }
+    if let Some(why) = &data.why_not {
+        out.line(format_args!("{}: {} ({})", tame(&why.id), tame(&why.reason), why.code));
+        explain(why.explain.as_ref(), out);
+    }
     for skipped in &data.degraded {
         let (stage, code) = (&skipped.stage, &skipped.code);
         crate::output::note(format_args!("note: {} ({stage}: {code})", tame(&skipped.reason)));
     }
+}
+
+/// What a score is made of, on one line.
+fn explain(explain: Option<&ExplainItem>, out: &mut Out) {
+    let Some(explain) = explain else { return };
+    let mut parts = Vec::new();
+    let mut add = |name: &str, value: Option<f32>| parts.extend(value.map(|value| format!("{name} {value:.2}")));
+    add("bm25", explain.bm25);
+    add("cosine", explain.cosine);
+    if let Some(sum) = &explain.parts {
+        let named = [
+            ("words", sum.words),
+            ("meaning", sum.meaning),
+            ("neighbours", sum.neighbours),
+            ("siblings", sum.siblings),
+            ("episode", sum.episode),
+            ("precise", sum.precise),
+        ];
+        named.into_iter().filter(|(_, value)| *value != 0.0).for_each(|(name, value)| add(name, Some(value)));
+        add("total", Some(sum.total));
+    }
+    out.line(format_args!("        {}", out.paint.dim(parts.join(" · "))));
 }
 
 /// One page of `get`.
@@ -56,6 +92,7 @@ fn episode(item: &EpisodeItem, score: Option<f32>, facts: &[FactItem], out: &mut
     for fact in facts {
         let score = out.paint.dim(format_args!("{:.2}", fact.score));
         out.line(format_args!("      • {}  {score}", one_line(&fact.content, 160)));
+        explain(fact.explain.as_ref(), out);
     }
     whence(&item.source, out);
 }

@@ -300,6 +300,10 @@ pub(crate) fn ask(user: &str, query: &str, method: Method) -> SearchRequest {
         include_profile: false,
         enable_llm_rerank: false,
         filters: None,
+        explain: false,
+        why_not: None,
+        deadline: None,
+        stages: evermark_core::ranking::Stages::ALL,
     }
 }
 

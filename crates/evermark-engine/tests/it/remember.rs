@@ -102,14 +102,14 @@ fn open_messages_are_shown_when_their_session_is_asked_for() {
 }
 
 #[test]
-fn without_a_model_hybrid_answers_by_keyword_and_says_so() {
+fn without_a_model_hybrid_answers_by_words_and_says_so() {
     let kit = Kit::new();
     let engine = kit.open();
     add(&engine, "s", &[(0, "mira", User, "The lighthouse keeper is called Jonas.")]);
     flush(&engine, "s");
     let answer = engine.search(ask("mira", "lighthouse", Method::Hybrid)).expect("searched");
     assert_eq!(answer.episodes.len(), 1);
-    assert_eq!(answer.method, Some(Method::Keyword));
+    assert_eq!(answer.method, Some(Method::Hybrid));
     assert_eq!(answer.degraded[0].code, "no_model");
     assert!(engine.search(ask("mira", "lighthouse", Method::Vector)).is_err());
 }

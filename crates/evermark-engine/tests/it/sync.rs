@@ -243,7 +243,7 @@ fn a_provider_that_stays_down_costs_no_write_and_vectors_come_when_it_is_back() 
     let report = engine.quiesce().expect("synced");
     assert_eq!(report.rows_upserted, 1);
     let answer = engine.search(ask("user0", "heron", Method::Hybrid)).expect("searched");
-    assert_eq!((answer.episodes.len(), answer.method), (1, Some(Method::Keyword)));
+    assert_eq!((answer.episodes.len(), answer.method), (1, Some(Method::Hybrid)));
     let status = engine.status().expect("status");
     assert_eq!((status.verdict, status.queue.failing, status.queue.parked), (Verdict::Degraded, 1, 0));
     for _ in 0..3 {

@@ -6,10 +6,12 @@ use super::{add, default_scope};
 use crate::check::{Fields, Given, Invalid};
 use crate::stamp;
 use evermark_core::id::{Owner, Scope};
-use evermark_engine::search::{Degraded, Method, SearchAnswer, SearchRequest, Unprocessed};
+use evermark_core::ranking::Stages;
+use evermark_engine::search::{Degraded, Explain, Method, SearchAnswer, SearchRequest, Unprocessed, WhyNot};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// A question about one owner's memories. Unknown keys are refused.
@@ -44,7 +46,7 @@ pub struct SearchBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub radius: Option<f64>,
-    /// Floor of the final score; user hybrid only.
+    /// Floor of the final score, the chance that a memory answers; `hybrid` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub min_score: Option<f64>,
@@ -58,6 +60,18 @@ pub struct SearchBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<FilterNode>)]
     pub filters: Option<Value>,
+    /// Also say what each score is made of. Ours.
+    #[serde(default)]
+    #[schema(default = false)]
+    pub explain: bool,
+    /// The id of a memory that is missed: the answer says why it is not in it. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1)]
+    pub why_not: Option<String>,
+    /// Milliseconds the search may take; what does not fit is left out and named in `degraded`. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 600_000)]
+    pub deadline_ms: Option<i64>,
 }
 
 /// A filter, as the document shows it; requests carry it as it was sent, and the engine reads it.
@@ -120,6 +134,9 @@ impl From<Method> for MethodName {
     }
 }
 
+/// Longest deadline of a search: beyond it, none is as good.
+const DEADLINE_MS_MAX: i64 = 600_000;
+
 fn any() -> i64 {
     -1
 }
@@ -142,6 +159,9 @@ impl SearchBody {
             include_profile: fields.field("include_profile").or(false, Given::boolean)?,
             enable_llm_rerank: fields.field("enable_llm_rerank").or(false, Given::boolean)?,
             filters: fields.field("filters").optional(filter)?,
+            explain: fields.field("explain").or(false, Given::boolean)?,
+            why_not: fields.field("why_not").optional(Given::non_empty)?,
+            deadline_ms: fields.field("deadline_ms").optional(Given::integer)?,
         };
         fields.only(&[
             "user_id",
@@ -156,10 +176,16 @@ impl SearchBody {
             "include_profile",
             "enable_llm_rerank",
             "filters",
+            "explain",
+            "why_not",
+            "deadline_ms",
         ])?;
         one_owner(&fields, &read.user_id, &read.agent_id)?;
         if read.top_k != -1 && !(1..=100).contains(&read.top_k) {
             return Err(fields.wrong("top_k must be -1 or in 1..100"));
+        }
+        if read.deadline_ms.is_some_and(|ms| !(1..=DEADLINE_MS_MAX).contains(&ms)) {
+            return Err(fields.wrong("deadline_ms must be in 1..600000"));
         }
         Ok(read)
     }
@@ -212,6 +238,10 @@ impl From<SearchBody> for SearchRequest {
             include_profile: body.include_profile,
             enable_llm_rerank: body.enable_llm_rerank,
             filters: body.filters,
+            explain: body.explain,
+            why_not: body.why_not,
+            deadline: body.deadline_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
+            stages: Stages::ALL,
         }
     }
 }
@@ -229,6 +259,83 @@ pub struct SearchData {
     pub method: Option<MethodName>,
     /// What was skipped, and why. Ours.
     pub degraded: Vec<DegradedItem>,
+    /// Why the memory that `why_not` names is not among these; only when that was asked. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<WhyNotItem>,
+}
+
+/// What a score is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ScoreExplanation)]
+pub struct ExplainItem {
+    /// BM25 of its own text; null where words were not looked at.
+    pub bm25: Option<f32>,
+    /// Cosine of its own vector, -1 to 1; null where there is none, or meaning was not looked at.
+    pub cosine: Option<f32>,
+    /// Only for `hybrid`: the parts of the sum it orders by.
+    pub parts: Option<PartsItem>,
+}
+
+/// The parts of the sum that `hybrid` orders by, in units of BM25.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ScoreParts)]
+pub struct PartsItem {
+    /// Its own words.
+    pub words: f32,
+    /// Its own meaning: how far its cosine lies above that of unrelated memories, weighted.
+    pub meaning: f32,
+    /// From the facts said right before and after.
+    pub neighbours: f32,
+    /// From the strongest facts of the same episode.
+    pub siblings: f32,
+    /// From the episode as a whole.
+    pub episode: f32,
+    /// From a date that the question names, or a phrase that it quotes.
+    pub precise: f32,
+    pub total: f32,
+}
+
+impl From<Explain> for ExplainItem {
+    fn from(explain: Explain) -> Self {
+        let parts = explain.parts.map(|parts| PartsItem {
+            words: parts.words,
+            meaning: parts.meaning,
+            neighbours: parts.neighbours,
+            siblings: parts.siblings,
+            episode: parts.episode,
+            precise: parts.precise,
+            total: parts.total,
+        });
+        Self { bm25: explain.words, cosine: explain.cosine, parts }
+    }
+}
+
+/// Why a memory is not in an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = WhyNot)]
+pub struct WhyNotItem {
+    pub id: String,
+    /// `returned`, `unknown`, `not_indexed`, `replaced`, `filtered`, `no_match`, `radius`, `min_score`, `top_k`.
+    pub code: String,
+    /// A sentence for a person.
+    pub reason: String,
+    pub score: Option<f32>,
+    /// Its place, 1-based, within its list, if the request had no floors and the largest `top_k`.
+    pub place: Option<usize>,
+    pub explain: Option<ExplainItem>,
+}
+
+impl From<WhyNot> for WhyNotItem {
+    fn from(why: WhyNot) -> Self {
+        Self {
+            id: why.id,
+            code: why.code.to_owned(),
+            reason: why.reason,
+            score: why.score,
+            place: why.place,
+            explain: why.explain.map(ExplainItem::from),
+        }
+    }
 }
 
 /// An episode found, with the facts that speak for it.
@@ -239,6 +346,8 @@ pub struct SearchEpisode {
     pub item: EpisodeItem,
     pub score: f32,
     pub atomic_facts: Vec<FactItem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<ExplainItem>,
 }
 
 /// A profile; it is not ranked.
@@ -257,6 +366,8 @@ pub struct SearchAgentCase {
     #[serde(flatten)]
     pub item: AgentCaseItem,
     pub score: f32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<ExplainItem>,
 }
 
 /// A skill found.
@@ -266,6 +377,8 @@ pub struct SearchAgentSkill {
     #[serde(flatten)]
     pub item: AgentSkillItem,
     pub score: f32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<ExplainItem>,
 }
 
 /// A message accepted but not yet extracted.
@@ -318,12 +431,18 @@ impl SearchData {
                 .collect(),
             method: answer.method.map(MethodName::from),
             degraded: answer.degraded.into_iter().map(DegradedItem::from).collect(),
+            why_not: answer.why_not.map(WhyNotItem::from),
             ..Self::default()
         };
         for hit in answer.episodes {
             if let Some(MemoryItem::Episode(item)) = MemoryItem::of(hit.episode.memory, zone) {
-                let facts = hit.facts.into_iter().filter_map(|fact| FactItem::of(fact.memory, fact.score));
-                data.episodes.push(SearchEpisode { item, score: hit.episode.score, atomic_facts: facts.collect() });
+                let facts = hit.facts.into_iter().filter_map(|fact| {
+                    let explain = fact.explain.map(ExplainItem::from);
+                    FactItem::of(fact.memory, fact.score).map(|item| FactItem { explain, ..item })
+                });
+                let atomic_facts = facts.collect();
+                let (score, explain) = (hit.episode.score, hit.episode.explain.map(ExplainItem::from));
+                data.episodes.push(SearchEpisode { item, score, atomic_facts, explain });
             }
         }
         for profile in answer.profiles {
@@ -333,12 +452,14 @@ impl SearchData {
         }
         for hit in answer.agent_cases {
             if let Some(MemoryItem::AgentCase(item)) = MemoryItem::of(hit.memory, zone) {
-                data.agent_cases.push(SearchAgentCase { item, score: hit.score });
+                let explain = hit.explain.map(ExplainItem::from);
+                data.agent_cases.push(SearchAgentCase { item, score: hit.score, explain });
             }
         }
         for hit in answer.agent_skills {
             if let Some(MemoryItem::AgentSkill(item)) = MemoryItem::of(hit.memory, zone) {
-                data.agent_skills.push(SearchAgentSkill { item, score: hit.score });
+                let explain = hit.explain.map(ExplainItem::from);
+                data.agent_skills.push(SearchAgentSkill { item, score: hit.score, explain });
             }
         }
         data

@@ -47,7 +47,7 @@ async fn what_is_added_is_stored_extracted_found_and_listed() {
             body["method"] = method;
         }
         let data = server.post("/api/v1/memory/search", &body).await.data();
-        assert_eq!(data["method"], "keyword");
+        assert_eq!(data["method"], "hybrid");
         assert_eq!(data["degraded"][0]["stage"], "vector");
         assert_eq!(data["episodes"][0]["id"], made["id"]);
     }

@@ -65,6 +65,10 @@ pub(super) fn find(engine: &Engine, user: &str, text: &str) -> anyhow::Result<bo
         include_profile: false,
         enable_llm_rerank: false,
         filters: None,
+        explain: false,
+        why_not: None,
+        deadline: None,
+        stages: evermark_core::ranking::Stages::ALL,
     })?;
     Ok(!answer.episodes.is_empty())
 }

@@ -109,6 +109,9 @@ fn variants(args: &RetrievalArgs, has_model: bool) -> anyhow::Result<Vec<Variant
         named => named.contains(arg),
     };
     let wanted = ALL.iter().filter(is_wanted).collect::<Vec<_>>();
+    if args.ablation {
+        return Ok(Variant::ablation(has_model));
+    }
     if !has_model && wanted.iter().any(|(arg, _)| *arg != MethodArg::Keyword) {
         let failure =
             Failure::new(Exit::Usage, "there is no embedding model, so only `--method keyword` can be measured");

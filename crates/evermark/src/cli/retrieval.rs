@@ -24,6 +24,9 @@ pub(crate) struct RetrievalArgs {
     /// Who makes vectors: an `embedding.provider`, or `none` [default: as configured]
     #[arg(long, value_name = "PROVIDER")]
     pub(crate) model: Option<String>,
+    /// Measure what each part of `hybrid` is worth, instead of methods
+    #[arg(long, conflicts_with = "method")]
+    pub(crate) ablation: bool,
     /// Memories to ask for
     #[arg(short = 'k', long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) top_k: u8,

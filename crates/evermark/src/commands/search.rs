@@ -27,6 +27,9 @@ pub(crate) fn run(args: &SearchArgs, session: &Session, out: &mut Out) -> anyhow
         include_profile: args.profile,
         enable_llm_rerank: false,
         filters: filters(args.filter.as_deref(), args.session.as_deref())?,
+        explain: args.explain,
+        why_not: args.why_not.clone(),
+        deadline_ms: args.deadline_ms.map(i64::from),
     })?;
     if out.json {
         out.document(&data);

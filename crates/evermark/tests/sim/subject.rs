@@ -163,6 +163,10 @@ impl Subject for EvermarkSubject {
             include_profile: false,
             enable_llm_rerank: false,
             filters: None,
+            explain: false,
+            why_not: None,
+            deadline: None,
+            stages: evermark_core::ranking::Stages::ALL,
         };
         let answer = self.engine()?.search(request).map_err(trouble)?;
         Ok(answer.episodes.into_iter().map(|hit| hit.episode.memory.id).collect())

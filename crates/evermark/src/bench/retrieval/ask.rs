@@ -6,6 +6,7 @@ use super::{ranking, score};
 use crate::clock;
 use anyhow::bail;
 use evermark_core::id::Owner;
+use evermark_core::ranking::Stages;
 use evermark_engine::Engine;
 use evermark_engine::search::{Method, SearchRequest};
 use evermark_server::api::{MethodName, SearchBody};
@@ -16,15 +17,35 @@ use std::time::Duration;
 pub(super) struct Variant {
     pub(super) name: String,
     pub(super) method: MethodName,
+    /// Parts of the ranking at work.
+    pub(super) stages: Stages,
 }
 
 impl Variant {
     pub(super) fn new(method: MethodName) -> Self {
-        Self { name: Method::from(method).name().to_owned(), method }
+        Self { name: Method::from(method).name().to_owned(), method, stages: Stages::ALL }
     }
 
-    /// Returns what is asked. A stage that is to be left out, to see what it is worth, is told to the request here, and nowhere
-    /// else; a variant without it needs a name of its own.
+    /// Returns `hybrid` with its parts put to work one after the other.
+    pub(super) fn ablation(has_model: bool) -> Vec<Self> {
+        let words = Stages { meaning: false, ..Stages::OWN };
+        let meaning = Stages { words: false, ..Stages::OWN };
+        let own = Stages::OWN;
+        let neighbours = Stages { neighbours: true, ..own };
+        let siblings = Stages { siblings: true, ..neighbours };
+        let steps = [
+            ("words of facts", words, false),
+            ("meaning of facts", meaning, true),
+            ("words + meaning", own, true),
+            ("+ neighbours", neighbours, false),
+            ("+ siblings", siblings, false),
+            ("+ episode", Stages::ALL, false),
+        ];
+        let steps = steps.into_iter().filter(|(_, _, needs_model)| has_model || !needs_model);
+        steps.map(|(name, stages, _)| Self { name: name.to_owned(), method: MethodName::Hybrid, stages }).collect()
+    }
+
+    /// Returns what is asked.
     fn request(&self, owner: &Owner, question: &Question, top_k: u8) -> SearchRequest {
         let body = SearchBody {
             user_id: Some(owner.id.clone()),
@@ -35,7 +56,7 @@ impl Variant {
             top_k: top_k.into(),
             ..SearchBody::default()
         };
-        body.into()
+        SearchRequest { stages: self.stages, ..body.into() }
     }
 }
 
@@ -46,7 +67,7 @@ pub(super) struct Asked {
     pub(super) places: Vec<Option<usize>>,
     pub(super) n_ranked: usize,
     pub(super) took: Duration,
-    /// Whether it was answered by another method than the one that was asked for.
+    /// Whether something was left out, such as vectors.
     pub(super) is_degraded: bool,
 }
 
@@ -78,7 +99,7 @@ pub(super) fn ask(
             places: score::places(&question.gold, &ranked),
             n_ranked: ranked.len(),
             took,
-            is_degraded: answer.method != Some(variant.method.into()),
+            is_degraded: !answer.degraded.is_empty(),
         })
     };
     haystack.questions.iter().map(one).collect()
