@@ -93,27 +93,24 @@ impl Inner {
         if self.rebuilding.load(Ordering::Acquire) {
             return Ok(Tick::Idle(Duration::from_secs(5)));
         }
-        self.purge_strays_when_caught_up()?;
+        // Told at the end: what cannot be removed for want of space must not keep the steps that make some from running.
+        let purged = self.purge_strays_when_caught_up();
         if let Err(error) = self.collect_embeddings() {
             tracing::warn!(%error, "unused embeddings could not be looked for");
         }
         let mut beating = self.upkeep.beating.lock().expect(POISON);
-        if !self.is_beat_due(&beating) {
-            return Ok(Tick::Idle(self.next_beat(&beating)));
-        }
-        match self.beat(&mut beating) {
-            true => Ok(Tick::Worked),
-            false => Ok(Tick::Idle(self.next_beat(&beating))),
-        }
+        let has_more = self.is_beat_due(&beating) && self.beat(&mut beating);
+        purged?;
+        Ok(if has_more { Tick::Worked } else { Tick::Idle(self.next_beat(&beating)) })
     }
 
     /// Makes a round of upkeep now. Steps that fail are counted and shown; they fail nothing else.
     pub(crate) fn beat_now(self: &Arc<Self>) -> Result<(), Error> {
-        self.purge_strays_when_caught_up()?;
-        self.collect_embeddings()?;
+        let purged = self.purge_strays_when_caught_up();
+        let collected = self.collect_embeddings();
         let mut beating = self.upkeep.beating.lock().expect(POISON);
         self.beat(&mut beating);
-        Ok(())
+        purged.and(collected)
     }
 
     /// Reclaims what this process left behind, so that a root used only by short commands stays small too.

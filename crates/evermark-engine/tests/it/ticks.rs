@@ -1,6 +1,8 @@
 //! Ticks made by hand do what the loops do, and health tells of one that fails until it succeeds.
 
 use crate::kit::{Kit, add, flush, flush_of, search};
+use crate::script::Fault;
+use evermark_core::error::ErrorKind;
 use evermark_core::memory::Role::User;
 use evermark_engine::status::Verdict;
 use evermark_engine::ticks::{Loop, Ticked};
@@ -232,4 +234,26 @@ fn what_a_rebuild_copied_from_a_file_that_then_went_is_not_left_over() {
     settle(&engine);
     assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
     assert_eq!(search(&engine, "mira", "glaze").episodes.len(), 0);
+}
+
+#[test]
+fn rows_that_cannot_be_removed_for_want_of_space_keep_nothing_from_making_some() {
+    let mut kit = Kit::new();
+    kit.settings.second_look = Duration::ZERO;
+    kit.write(DAY, &episodes(&[("ep_1", "The kiln stays hot overnight.")]));
+    let engine = kit.open();
+    engine.quiesce().expect("synced");
+    kit.write(DAY, &episodes(&[("ep_1", "The kiln stays hot overnight."), ("ep_2", "The glaze is blue.")]));
+    engine.rebuild(&mut |_| {}).expect("rebuilt");
+    std::fs::remove_file(kit.path(DAY)).expect("removed");
+    engine.quiesce().expect("synced");
+    engine.quiesce().expect("synced");
+    let script = &kit.shelves.script;
+    script.set("remove", Fault::Fails(ErrorKind::NoSpace));
+    let before = script.calls("reclaim");
+    assert_eq!(engine.upkeep().expect_err("a row is left over").kind(), ErrorKind::NoSpace);
+    assert!(script.calls("reclaim") > before);
+    script.clear("remove");
+    engine.upkeep().expect("kept up");
+    assert_eq!(engine.verify(&mut |_| {}).expect("verified").extra, Vec::<String>::new());
 }

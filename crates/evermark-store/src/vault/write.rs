@@ -203,7 +203,13 @@ impl Vault {
                     locked(&self.retired).push_back(one);
                 }
             } else {
-                kept.extend(self.keep_late(&one));
+                match self.keep_late(&one) {
+                    Ok(copy) => kept.extend(copy),
+                    Err(error) => {
+                        tracing::warn!(%error, rel = one.rel, "a late write to a replaced file cannot be kept now");
+                        locked(&self.retired).push_back(one);
+                    }
+                }
             }
         }
         kept
@@ -361,37 +367,26 @@ impl Vault {
         Err(io::Error::from(io::ErrorKind::AlreadyExists)).at("keep", &dir.path().join(name))
     }
 
-    fn keep_late(&self, one: &Retired) -> Option<String> {
-        let kept = (|| {
-            let mut bytes = Vec::new();
-            let mut file = &one.file;
-            io::Seek::rewind(&mut file).at("read", &self.root.join(&one.rel))?;
-            let limit = self.settings.file_bytes_max;
-            io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes)
-                .at("read", &self.root.join(&one.rel))?;
-            let place = Place::parse(&one.rel)?;
-            let dir = self.make_folder(&place)?;
-            // Nothing to keep: emptied and left so, as before, or already the file's content.
-            let digest = Digest32::of(&bytes);
-            if bytes.is_empty() || digest == one.digest || self.found(&place).is_ok_and(|found| found == Some(digest)) {
-                return Ok(None);
-            }
-            let temp = self.temp_name(place.name());
-            durable::stage_as(&*self.world, &dir, &temp, &bytes, |_| Ok(())).at("keep", dir.path())?;
-            let copy = self.keep(&dir, &temp, place.name())?;
-            dir.sync().at("keep", dir.path())?;
-            Ok::<_, Error>(Some(copy))
-        })();
-        match kept {
-            Ok(copy) => copy.map(|copy| {
-                let folder = one.rel.rsplit_once('/').map_or("", |(folder, _)| folder);
-                format!("{folder}/{}", copy.to_string_lossy())
-            }),
-            Err(error) => {
-                tracing::error!(%error, rel = one.rel, "a late write to a replaced file could not be kept");
-                None
-            }
+    /// Writes what somebody wrote late into a replaced file as a copy beside it. Returns the copy, if there is anything to keep.
+    fn keep_late(&self, one: &Retired) -> Result<Option<String>> {
+        let mut bytes = Vec::new();
+        let mut file = &one.file;
+        io::Seek::rewind(&mut file).at("read", &self.root.join(&one.rel))?;
+        let limit = self.settings.file_bytes_max;
+        io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes).at("read", &self.root.join(&one.rel))?;
+        let place = Place::parse(&one.rel)?;
+        let dir = self.make_folder(&place)?;
+        // Nothing to keep: emptied and left so, as before, or already the file's content.
+        let digest = Digest32::of(&bytes);
+        if bytes.is_empty() || digest == one.digest || self.found(&place).is_ok_and(|found| found == Some(digest)) {
+            return Ok(None);
         }
+        let temp = self.temp_name(place.name());
+        durable::stage_as(&*self.world, &dir, &temp, &bytes, |_| Ok(())).at("keep", dir.path())?;
+        let copy = self.keep(&dir, &temp, place.name())?;
+        dir.sync().at("keep", dir.path())?;
+        let folder = one.rel.rsplit_once('/').map_or("", |(folder, _)| folder);
+        Ok(Some(format!("{folder}/{}", copy.to_string_lossy())))
     }
 
     fn retire(&self, one: Retired) {
@@ -402,8 +397,9 @@ impl Vault {
         };
         if let Some(oldest) = oldest
             && !dir::stat_file(&oldest.file).is_ok_and(|(_, stamp)| same_content(stamp, oldest.stamp))
+            && let Err(error) = self.keep_late(&oldest)
         {
-            self.keep_late(&oldest);
+            tracing::error!(%error, rel = oldest.rel, "a late write to a replaced file could not be kept");
         }
     }
 
