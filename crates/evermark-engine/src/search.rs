@@ -14,7 +14,7 @@ use crate::error::Error;
 use evermark_core::error::ErrorKind;
 use evermark_core::filter::Filter;
 use evermark_core::id::{Kind, MemoryKey, Owner, Scope, Track};
-use evermark_core::index::{Ask, Evidence, Hit, Index, IndexError, Question, Recall, Wanted};
+use evermark_core::index::{Ask, Evidence, Hit, Index, IndexError, Order, Question, Recall, Wanted};
 use evermark_core::memory::{Memory, Message};
 use evermark_core::ranking::{self, COSINE_WEIGHT, Parts, Stages};
 use evermark_core::text;

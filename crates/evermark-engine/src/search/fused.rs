@@ -146,7 +146,7 @@ impl Search<'_> {
             });
             self.closed(&entries, facts.rows, episodes.rows)
         } else {
-            self.open(&entries, &terms, episodes.rows)?
+            self.open(&entries, &terms, facts.rows, episodes.rows)?
         };
         let mut won =
             Won { places: ranking::rank(&groups, &fact_scale, &episode_scale, stages), groups, entries, scale };
@@ -161,16 +161,37 @@ impl Search<'_> {
         clauses.extend(self.request.filters.clone());
         let filter = Filter::parse(&json!({ "AND": clauses }), &self.inner.settings.timezone)?;
         let ask = Ask { filter: &filter, ..self.ask(kind, *OPENED.start()) };
-        let found = self.recall(ask, terms)?;
+        let mut found = self.recall(ask.clone(), terms)?.rows;
+        if found.len() < ask.limit {
+            // Nothing but its time may speak for a row.
+            let listing = self.index.list(&ask, Order { descending: false }, 0)?;
+            let silent = |memory: Memory| Evidence {
+                id: memory.id,
+                parent_id: memory.parent_id,
+                timestamp_us: memory.timestamp_us,
+                words: 0.0,
+                cosine: None,
+            };
+            let known: HashSet<String> = found.iter().map(|row| row.id.clone()).collect();
+            found.extend(listing.memories.into_iter().map(silent).filter(|row| !known.contains(&row.id)));
+        }
         let known: HashSet<String> = into.rows.iter().map(|row| row.id.clone()).collect();
-        into.rows.splice(0..0, found.rows.into_iter().filter(|row| !known.contains(&row.id)));
+        into.rows.splice(0..0, found.into_iter().filter(|row| !known.contains(&row.id)));
         Ok(())
     }
 
     /// Returns the episodes with all their facts, in the order in which these were said, and their own rows.
-    fn open(&self, entries: &[String], terms: &[Wanted], rows: Vec<Evidence>) -> Result<Vec<Group>, Error> {
+    fn open(
+        &self,
+        entries: &[String],
+        terms: &[Wanted],
+        recalled: Vec<Evidence>,
+        rows: Vec<Evidence>,
+    ) -> Result<Vec<Group>, Error> {
         let ask = Ask { parents: Some(entries), ..self.ask(Kind::AtomicFact, FACTS_OPENED) };
-        let facts = if entries.is_empty() { Vec::new() } else { self.recall(ask, terms)?.rows };
+        let mut facts = if entries.is_empty() { Vec::new() } else { self.recall(ask, terms)?.rows };
+        let known: HashSet<String> = facts.iter().map(|fact| fact.id.clone()).collect();
+        facts.extend(recalled.into_iter().filter(|fact| !known.contains(&fact.id)));
         let ids: Vec<String> = entries.iter().map(|entry| self.row_id(entry)).collect();
         let missing: Vec<String> = {
             let known: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();

@@ -10,6 +10,7 @@ mod pause;
 mod remember;
 mod repair;
 mod script;
+mod search;
 mod sync;
 mod ticks;
 mod upkeep;
