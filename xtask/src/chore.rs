@@ -26,6 +26,10 @@ pub(crate) enum Failure {
         path: PathBuf,
         source: io::Error,
     },
+    Write {
+        path: PathBuf,
+        source: io::Error,
+    },
     /// Rules that do not hold, one sentence each.
     Broken(Vec<String>),
 }
@@ -38,6 +42,7 @@ impl fmt::Display for Failure {
             Self::Exit { command, status } => write!(f, "`{command}` failed ({status})"),
             Self::Slow { command, limit } => write!(f, "`{command}` took longer than {} s", limit.as_secs()),
             Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Write { path, source } => write!(f, "cannot write {}: {source}", path.display()),
             Self::Broken(rules) => {
                 write!(f, "{} broken", rules.len())?;
                 rules.iter().try_for_each(|rule| write!(f, "\n  {rule}"))

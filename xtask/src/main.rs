@@ -2,12 +2,13 @@
 //!
 //! `ci` runs every check, light first. `layers` proves the arrows between the crates, `lockfile` holds the number of
 //! packages, `reliability` compares docs/reliability.md with the tests it names, `bench` builds the program and measures it,
-//! `sim` runs the simulation by hand.
+//! `distill` makes the embedding table that is built in, `sim` runs the simulation by hand.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
 
 mod bench;
 mod chore;
 mod ci;
+mod distill;
 mod layers;
 mod lockfile;
 mod reliability;
@@ -25,6 +26,7 @@ usage: cargo xtask <chore>
   lockfile      the number of packages in Cargo.lock, against its ceiling
   reliability   every scenario of docs/reliability.md, and that the tests it names are there
   bench ARG…    build the program, then run `evermark bench ARG…`
+  distill ARG…  the built-in embedding table, from the weights of all-MiniLM-L6-v2
   sim ARG…      the simulation: --seeds N fresh ones, --seed S again, --minutes M of them";
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "lockfile" => lockfile::run(),
         "reliability" => reliability::run(),
         "bench" => bench::run(rest),
+        "distill" => distill::run(rest),
         "sim" => sim::run(rest),
         "help" | "-h" | "--help" => {
             println!("{HELP}");
