@@ -29,7 +29,7 @@ pub enum Purpose {
 #[error("{message}")]
 pub struct EmbedError {
     pub kind: ErrorKind,
-    /// A stable class for metrics and health: `timeout`, `rate_limited`, `unauthorized`, `wrong_dimension`, …
+    /// A stable class for metrics and health: `timeout`, `rate_limited`, `unauthorized`, `wrong_dimension`, `unreadable`, …
     pub class: &'static str,
     pub message: String,
     /// How long the provider asked us to wait.
@@ -37,6 +37,14 @@ pub struct EmbedError {
 }
 
 impl EmbedError {
+    /// The class of a text that the model cannot read, such as one in another script. No fault of anybody's: asked again it
+    /// would be refused again, and what has no vector is found by its words.
+    pub const UNREADABLE: &'static str = "unreadable";
+
+    pub fn is_unreadable(&self) -> bool {
+        self.class == Self::UNREADABLE
+    }
+
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -96,8 +96,7 @@ impl Embedding {
             cache_entries: kept.entries,
             cache_bytes: kept.size_bytes,
         };
-        if let Some(provider) = &self.provider {
-            let status = provider.status();
+        if let Some(status) = self.provider.as_ref().and_then(provider::Embedding::status) {
             shown.state = status.state.name().to_owned();
             shown.calls = status.calls;
             shown.failures = status.failures;

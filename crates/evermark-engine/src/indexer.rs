@@ -72,6 +72,13 @@ pub(crate) struct Retry {
     after: Option<Duration>,
 }
 
+/// Rows that got no vector because the provider failed.
+pub(crate) struct Refused {
+    pub(crate) retry: Retry,
+    /// Which they are, of those that were asked for.
+    positions: HashSet<usize>,
+}
+
 /// What a round writes.
 struct Rows {
     rows: Vec<Indexable>,
@@ -476,12 +483,12 @@ impl Inner {
         }
         let memories: Vec<&Memory> = chosen.iter().map(|(_, _, memory)| *memory).collect();
         let (rows, failure) = self.indexables(&memories, live);
-        let Some(retry) = failure else {
+        let Some(Refused { retry, positions }) = failure else {
             return Rows { rows, vectorless: HashSet::new(), retries: HashMap::new() };
         };
         let mut some = Rows { rows: Vec::new(), vectorless: HashSet::new(), retries: HashMap::new() };
-        for ((file, position, memory), row) in chosen.into_iter().zip(rows) {
-            if row.vector.is_some() || memory.body.embed_text().is_none() {
+        for (nth, ((file, position, memory), row)) in chosen.into_iter().zip(rows).enumerate() {
+            if !positions.contains(&nth) {
                 some.rows.push(row);
                 continue;
             }
@@ -496,11 +503,12 @@ impl Inner {
         some
     }
 
-    /// Analyses and embeds memories. A failing provider leaves rows without vectors, and says why.
-    pub(crate) fn indexables(&self, memories: &[&Memory], live: &Live) -> (Vec<Indexable>, Option<Retry>) {
+    /// Analyses and embeds memories. A failing provider leaves rows without vectors, and says why. A text that the model
+    /// cannot read is no failure: its row is whole without a vector.
+    pub(crate) fn indexables(&self, memories: &[&Memory], live: &Live) -> (Vec<Indexable>, Option<Refused>) {
         let tokens = analyse(memories);
         let mut vectors: Vec<Option<Vec<f32>>> = vec![None; memories.len()];
-        let mut failure = None;
+        let mut failure: Option<Refused> = None;
         if let Some(embedder) = self.embedder.as_ref().filter(|embedder| live.has_vectors_of(embedder.model())) {
             let texts: Vec<(usize, String)> = memories
                 .iter()
@@ -512,12 +520,13 @@ impl Inner {
                 for ((position, _), outcome) in chunk.iter().zip(embedder.passages(&wanted, EMBED_TIMEOUT)) {
                     match outcome {
                         Ok(vector) => vectors[*position] = Some(vector),
+                        Err(error) if error.is_unreadable() => {}
                         Err(error) => {
-                            failure = Some(Retry {
-                                class: error.class,
-                                message: error.to_string(),
-                                after: error.retry_after,
-                            });
+                            let retry =
+                                Retry { class: error.class, message: error.to_string(), after: error.retry_after };
+                            let mut positions = failure.map(|before| before.positions).unwrap_or_default();
+                            positions.insert(*position);
+                            failure = Some(Refused { retry, positions });
                         }
                     }
                 }

@@ -270,7 +270,7 @@ impl Inner {
     fn whole_rows(&self, memories: &[&Memory], next: &Live) -> Result<Vec<Indexable>, Error> {
         match self.indexables(memories, next) {
             (rows, None) => Ok(rows),
-            (_, Some(retry)) => Err(Error::Busy(format!("the rebuild stopped: {}", retry.message))),
+            (_, Some(refused)) => Err(Error::Busy(format!("the rebuild stopped: {}", refused.retry.message))),
         }
     }
 

@@ -123,7 +123,7 @@ pub struct EpisodeHit {
 pub struct Degraded {
     /// `vector`, `index`, `rerank`, …
     pub stage: &'static str,
-    /// Machine-readable class: `no_model`, `provider_down`, `rebuilding`, …
+    /// Machine-readable class: `no_model`, `unreadable`, `provider_down`, `rebuilding`, …
     pub code: &'static str,
     /// A sentence for a person.
     pub reason: String,
@@ -198,6 +198,8 @@ impl Inner {
         let until = request.deadline.map(|deadline| self.world.monotonic().saturating_add(deadline));
         let mut degraded = self.standing_degradations();
         let vector = self.vector_for(request, asked, &mut degraded)?;
+        // Who asks in a script that the model cannot read asked for no less than an answer.
+        let asked = if asked == Method::Vector && vector.is_none() { Method::Keyword } else { asked };
         let cap = match request.owner.track {
             Track::User => TOP_K_MAX,
             Track::Agent | Track::Knowledge => TOP_K_AGENT,
@@ -267,7 +269,7 @@ impl Inner {
         let limit = self.settings.query_embed_timeout;
         match embedder.query(&request.query, request.deadline.map_or(limit, |deadline| deadline.min(limit))) {
             Ok(vector) => Ok(Some(vector)),
-            Err(error) if asked == Method::Vector => Err(error.into()),
+            Err(error) if asked == Method::Vector && !error.is_unreadable() => Err(error.into()),
             Err(error) => without(error.class, format!("{error}; the answer comes from words alone")),
         }
     }

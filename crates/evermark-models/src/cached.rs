@@ -32,7 +32,8 @@ pub struct Uses {
 
 /// Wraps an embedder with the cache on disk (passages) and a small one in memory (queries), when its vectors are costly.
 ///
-/// Equal texts of one call are sent once. Vectors are kept piece by piece, before an error of a later piece is returned.
+/// Where they are not, every call goes straight to the inner embedder: to look for equal texts would cost more than to embed
+/// them. Otherwise equal texts of one call are sent once. Vectors are kept piece by piece, before an error of a later piece is returned.
 /// A cache that cannot be written makes no call fail; [`Self::uses`] tells.
 pub struct CachedEmbedder {
     inner: Arc<dyn Embedder>,
@@ -132,6 +133,11 @@ impl Embedder for CachedEmbedder {
     }
 
     fn embed_each(&self, texts: &[String], purpose: Purpose, deadline: Duration) -> Vec<Outcome> {
+        if self.shelf.is_none() {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            self.texts_sent.fetch_add(texts.len() as u64, Ordering::Relaxed);
+            return self.inner.embed_each(texts, purpose, deadline);
+        }
         let until = self.world.monotonic().saturating_add(deadline);
         // Distinct texts, in order of appearance.
         let mut places: HashMap<Digest32, usize> = HashMap::with_capacity(texts.len());

@@ -1,9 +1,10 @@
 //! Embedding providers, and the cache that keeps what they made.
 //!
-//! `provider` names the choices and joins their parts; `openai` asks an endpoint, guarded by `rate`, `breaker` and
+//! `builtin` is the model that is always there. `provider` names the choices and joins their parts; `openai` asks an endpoint, guarded by `rate`, `breaker` and
 //! `retry`; `cached` asks only for what `cache` does not keep. Sync code: calls block and bound their own time.
 
 pub mod breaker;
+pub mod builtin;
 pub mod cache;
 pub mod cached;
 pub mod openai;

@@ -1,6 +1,7 @@
 //! Which embeddings a root uses, as the configuration says, and the parts that belong to the choice.
 
 use crate::breaker::Status;
+use crate::builtin::{self, BuiltinEmbedder};
 use crate::cache::Cache;
 use crate::cached::CachedEmbedder;
 use crate::openai::{OpenAiEmbedder, Settings};
@@ -9,23 +10,26 @@ use evermark_core::embed::{EmbedError, ModelId};
 use evermark_core::world::World;
 use std::sync::Arc;
 
-/// Where vectors come from. A built-in table and local weights will be further variants.
+/// Where vectors come from. Local weights will be a further variant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Provider {
     /// Keyword search only.
     None,
+    /// The table that is part of the program.
+    BuiltIn,
     /// Any endpoint that speaks OpenAI's `/embeddings`.
     OpenAi(Box<Settings>),
 }
 
 /// Words of the setting `embedding.provider`.
-pub const NAMES: [&str; 2] = ["none", "openai"];
+pub const NAMES: [&str; 3] = ["none", "builtin", "openai"];
 
 impl Provider {
     /// Returns the word of the setting `embedding.provider`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::BuiltIn => "builtin",
             Self::OpenAi(_) => "openai",
         }
     }
@@ -34,6 +38,7 @@ impl Provider {
     pub fn model(&self) -> Option<ModelId> {
         match self {
             Self::None => None,
+            Self::BuiltIn => Some(builtin::model()),
             Self::OpenAi(settings) => Some(ModelId { name: settings.model.clone(), dimension: settings.dimension }),
         }
     }
@@ -44,6 +49,10 @@ impl Provider {
     pub fn connect(self, cache: &Cache, world: Arc<dyn World>) -> Result<Option<Embedding>, EmbedError> {
         match self {
             Self::None => Ok(None),
+            Self::BuiltIn => {
+                let embedder = Arc::new(CachedEmbedder::new(Arc::new(BuiltinEmbedder::new()), cache));
+                Ok(Some(Embedding { embedder, source: Source::BuiltIn }))
+            }
             Self::OpenAi(settings) => {
                 let waiting = Arc::new(Waiting::new());
                 let endpoint = Arc::new(OpenAiEmbedder::with_pause(*settings, world, waiting.clone())?);
@@ -62,20 +71,23 @@ pub struct Embedding {
 }
 
 enum Source {
+    BuiltIn,
     OpenAi { endpoint: Arc<OpenAiEmbedder>, waiting: Arc<Waiting> },
 }
 
 impl Embedding {
-    /// Returns the figures that health shows.
-    pub fn status(&self) -> Status {
+    /// Returns the figures that health shows; `None` when nothing can fail.
+    pub fn status(&self) -> Option<Status> {
         match &self.source {
-            Source::OpenAi { endpoint, .. } => endpoint.status(),
+            Source::BuiltIn => None,
+            Source::OpenAi { endpoint, .. } => Some(endpoint.status()),
         }
     }
 
     /// Returns where requests go, for people.
     pub fn place(&self) -> &str {
         match &self.source {
+            Source::BuiltIn => "this program",
             Source::OpenAi { endpoint, .. } => endpoint.host(),
         }
     }
@@ -83,6 +95,7 @@ impl Embedding {
     /// Ends all waiting between attempts, so that shutting down does not wait for a provider's backoff.
     pub fn close(&self) {
         match &self.source {
+            Source::BuiltIn => {}
             Source::OpenAi { waiting, .. } => waiting.close(),
         }
     }

@@ -5,6 +5,7 @@
 
 mod churn;
 mod commits;
+mod embed;
 mod generate;
 mod ingest;
 mod measure;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> a
         BenchCommand::Ingest(args) => (Bench::Ingest, args),
         BenchCommand::Search(args) => (Bench::Search, args),
         BenchCommand::Start(args) => (Bench::Start, args),
+        BenchCommand::Embed(args) => return embed::run(args, out),
         BenchCommand::Churn(args) => return churn::run(args, out),
         BenchCommand::Commits(args) => return commits::run(args, env, out),
         BenchCommand::Retrieval(args) => return retrieval::run(args, env, out),
@@ -88,8 +90,8 @@ fn here(bench: Bench, args: &BenchArgs, n_facts: u32, env: &Environment) -> anyh
     let made = generate::root(&place.path, spec)?;
     let root = Root { path: place.path.clone(), source: Source::Flag("--keep") };
     let mut config = Config::load(root, env, &Flags::default())?;
-    if config.embedding == Embedding::None {
-        config.embedding = Embedding::Hash { dim: args.dim };
+    if let Some(dim) = args.dim {
+        config.embedding = Embedding::Hash { dim };
     }
     let child = |name| in_child(name, args, n_facts, Some(&place.path));
     let mut report = match bench {
@@ -111,6 +113,7 @@ fn here(bench: Bench, args: &BenchArgs, n_facts: u32, env: &Environment) -> anyh
     report["markdown_bytes"] = made.n_bytes.into();
     report["dimension"] = match &config.embedding {
         Embedding::None => Value::Null,
+        Embedding::BuiltIn => evermark_models::builtin::DIMENSION.into(),
         Embedding::Hash { dim } => (*dim).into(),
         Embedding::OpenAi(endpoint) => endpoint.dim.into(),
     };
@@ -123,7 +126,10 @@ fn in_child(name: &str, args: &BenchArgs, n_facts: u32, keep: Option<&Path>) -> 
     let mut child = Command::new(std::env::current_exe().context("cannot find our own program")?);
     child.args(["--json", "bench", name]);
     child.args(["--facts", &n_facts.to_string(), "--users", &args.users.to_string(), "--seed", &args.seed.to_string()]);
-    child.args(["--queries", &args.queries.to_string(), "--clients", &clients, "--dim", &args.dim.to_string()]);
+    child.args(["--queries", &args.queries.to_string(), "--clients", &clients]);
+    if let Some(dim) = args.dim {
+        child.args(["--dim", &dim.to_string()]);
+    }
     if args.http {
         child.arg("--http");
     }

@@ -443,6 +443,8 @@ pub(crate) enum BenchCommand {
     Ingest(BenchArgs),
     /// How long searches take, per method and number of clients
     Search(BenchArgs),
+    /// How fast the built-in model makes vectors
+    Embed(EmbedArgs),
     /// Start on a root that is indexed already
     #[command(hide = true)]
     Start(BenchArgs),
@@ -454,6 +456,15 @@ pub(crate) enum BenchCommand {
     Retrieval(RetrievalArgs),
     /// Turn a published data set into one that `bench retrieval` reads, on standard output
     RetrievalConvert(ConvertArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EmbedArgs {
+    /// Short texts to make up, of each kind
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    pub(crate) texts: u32,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -471,9 +482,9 @@ pub(crate) struct BenchArgs {
     /// Numbers of clients that search at once
     #[arg(long, default_value = "1,8", value_delimiter = ',', value_name = "N")]
     pub(crate) clients: Vec<u16>,
-    /// Width of the made-up vectors
-    #[arg(long, default_value_t = 256, value_name = "N")]
-    pub(crate) dim: usize,
+    /// Made-up vectors of this width, instead of the configured model's
+    #[arg(long, value_name = "N")]
+    pub(crate) dim: Option<usize>,
     /// Search over HTTP on the loopback instead of inside the process
     #[arg(long)]
     pub(crate) http: bool,

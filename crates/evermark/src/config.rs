@@ -115,6 +115,8 @@ pub(crate) struct Endpoint {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Embedding {
     None,
+    /// The table that is part of the program.
+    BuiltIn,
     OpenAi(Endpoint),
     /// Core's hash of words: repeatable, no meaning. For tests and measurements.
     Hash {
@@ -185,9 +187,9 @@ impl Config {
         matches!(&self.embedding, Embedding::OpenAi(endpoint) if endpoint.api_key.is_some())
     }
 
-    /// Returns the same, with memories found by their words alone.
+    /// Returns the same, with vectors made by the program itself, whatever is set.
     pub(crate) fn without_provider(mut self) -> Self {
-        self.embedding = Embedding::None;
+        self.embedding = Embedding::BuiltIn;
         self
     }
 
@@ -286,7 +288,7 @@ fn resolve_api(layers: &mut Layers) -> Api {
 }
 
 fn resolve_embedding(layers: &mut Layers) -> Embedding {
-    const PROVIDERS: &[&str] = &["none", "openai", "hash"];
+    const PROVIDERS: &[&str] = &["builtin", "none", "openai", "hash"];
     let provider = layers.take("embedding.provider", None, &shapes::choice(PROVIDERS), None);
     let base_url = layers.take("embedding.base_url", Some("embedding.base_url"), &shapes::url(), None);
     let api_key = layers.take("embedding.api_key", Some("embedding.api_key"), &shapes::secret(1), None);
@@ -308,15 +310,16 @@ fn resolve_embedding(layers: &mut Layers) -> Embedding {
         } else {
             if base_url.is_none() && api_key.is_some() {
                 layers.warnings.push(format!(
-                    "`embedding.api_key` is set ({}) but no endpoint is: vectors are off until `embedding.base_url` is set",
+                    "`embedding.api_key` is set ({}) but no endpoint is: the built-in model makes the vectors until `embedding.base_url` is set",
                     layers.source("embedding.api_key")
                 ));
             }
-            "none".to_owned()
+            "builtin".to_owned()
         }
     });
     match provider.as_str() {
         "openai" => {}
+        "builtin" => return Embedding::BuiltIn,
         "hash" => return Embedding::Hash { dim: size(dim) },
         _ => return Embedding::None,
     }

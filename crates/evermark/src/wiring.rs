@@ -48,6 +48,7 @@ pub(crate) fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
 fn embeddings(embedding: &Embedding) -> Embeddings {
     match embedding {
         Embedding::None => Embeddings::None,
+        Embedding::BuiltIn => Embeddings::Provider(Provider::BuiltIn),
         Embedding::Hash { dim } => Embeddings::Own(Arc::new(HashEmbedder::new(*dim))),
         Embedding::OpenAi(endpoint) => Embeddings::Provider(Provider::OpenAi(Box::new(openai(endpoint)))),
     }

@@ -5,6 +5,7 @@ mod crash;
 mod derived;
 mod health;
 mod kit;
+mod meaning;
 mod ownership;
 mod pause;
 mod remember;

@@ -13,15 +13,22 @@ fn a_choice_becomes_an_embedder() {
     assert!(Provider::None.connect(&cache, world.clone()).unwrap().is_none());
     assert_eq!((Provider::None.name(), Provider::None.model()), (NAMES[0], None));
 
+    assert_eq!((Provider::BuiltIn.name(), Provider::BuiltIn.model()), (NAMES[1], Some(builtin::model())));
+    let embedding = Provider::BuiltIn.connect(&cache, world.clone()).unwrap().unwrap();
+    assert_eq!(*embedding.embedder.model(), builtin::model());
+    let vectors = embedding.embedder.embed(&["a b".to_owned()], Purpose::Query, Duration::ZERO).unwrap();
+    assert_eq!(vectors, [BuiltinEmbedder::new().word("a b").unwrap()]);
+    assert!(embedding.status().is_none() && embedding.embedder.shelf().is_none());
+
     let stub = StubEmbeddings::start(8);
     let provider = Provider::OpenAi(Box::new(Settings::new(stub.base_url(), "m", 8)));
-    assert_eq!(provider.name(), NAMES[1]);
+    assert_eq!(provider.name(), NAMES[2]);
     let model = provider.model().unwrap();
     let embedding = provider.connect(&cache, world.clone()).unwrap().unwrap();
     assert_eq!(*embedding.embedder.model(), model);
     let vectors = embedding.embedder.embed(&["a b".to_owned()], Purpose::Passage, Duration::from_secs(60)).unwrap();
     assert_eq!(vectors, [stub_vector("a b", 8)]);
-    assert_eq!((embedding.status().calls, embedding.embedder.uses().calls), (1, 1));
+    assert_eq!((embedding.status().unwrap().calls, embedding.embedder.uses().calls), (1, 1));
     assert!(stub.base_url().contains(embedding.place()));
     embedding.close();
 

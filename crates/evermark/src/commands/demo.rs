@@ -106,6 +106,7 @@ impl Demo<'_> {
         let file = self.say()?;
         self.show(&file)?;
         self.find("found", story::QUESTION, story::FACT, None)?;
+        self.find("found by meaning", story::QUESTION_MEANT, story::FACT_MEANT, None)?;
         self.find("found, in Chinese", story::QUESTION_ZH, story::FACT_ZH, None)?;
         self.edit(&file)?;
         let before = self.find("found as edited", story::QUESTION, story::EDITED, Some(story::FACT))?;

@@ -24,12 +24,19 @@ pub(super) fn examine(
         Embedding::None => {
             return found.ok("provider", "none", "no embedding provider: memories are found by their words");
         }
+        Embedding::BuiltIn => {
+            return found.ok(
+                "provider",
+                "builtin",
+                "the built-in model finds memories by what they mean (Latin script)",
+            );
+        }
         Embedding::Hash { dim } => {
             return found.warn(
                 "provider",
                 "for_tests",
                 format!("vectors are a hash of the words, {dim} wide: repeatable, without meaning"),
-                "set `embedding.provider` to `openai` or `none` in evermark.toml",
+                "set `embedding.provider` to `builtin`, `openai` or `none` in evermark.toml",
             );
         }
         Embedding::OpenAi(endpoint) => endpoint,

@@ -139,7 +139,7 @@ fn the_demo_holds_and_leaves_nothing_behind() {
     std::fs::create_dir(&tmp).expect("a folder");
     home.set("TMPDIR", tmp.to_str().expect("a plain path"));
     let report = home.run(&["demo", "--json"]).json();
-    assert_eq!(report["steps"].as_array().map(Vec::len), Some(8));
+    assert_eq!(report["steps"].as_array().map(Vec::len), Some(9));
     assert!(report["took_ms"].as_u64().is_some_and(|ms| ms < 10_000), "{report}");
     assert_eq!(std::fs::read_dir(&tmp).expect("a folder").count(), 0, "its folder is gone");
     assert!(!home.root().exists(), "the user's own root was not touched");

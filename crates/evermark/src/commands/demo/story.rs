@@ -11,6 +11,9 @@ pub(super) const FACTS_FOLDER: &str = "default_app/default_project/users/mira/.a
 pub(super) const QUESTION: &str = "Which tea does Mira drink in the morning?";
 pub(super) const FACT: &str = "oolong";
 pub(super) const EDITED: &str = "jasmine";
+/// Shares no word with its answer.
+pub(super) const QUESTION_MEANT: &str = "Who must avoid nuts?";
+pub(super) const FACT_MEANT: &str = "peanuts";
 pub(super) const QUESTION_ZH: &str = "她下周去哪里出差？";
 pub(super) const FACT_ZH: &str = "上海";
 
