@@ -68,7 +68,7 @@ fn what_cannot_be_meant_is_refused_by_name_value_place_and_rule() {
         ("EVERMARK_EMBEDDING__DIM", "0", "1 to 16384"),
         ("EVERMARK_EMBEDDING__TIMEOUT_SECONDS", "inf", "seconds from"),
         ("EVERMARK_EMBEDDING__BASE_URL", "localhost:11434", "http://"),
-        ("EVERMARK_EMBEDDING__PROVIDER", "magic", "none, openai"),
+        ("EVERMARK_EMBEDDING__PROVIDER", "magic", "builtin, none, openai"),
         ("EVERMARK_INDEX__FLUSH_ROWS_MAX", "0", "whole number"),
         ("EVERMARK_INDEX__RATIO", "0", "a number from 1"),
         ("EVERMARK_INDEX__RATIO", "-2", "a number from 1"),
@@ -146,7 +146,7 @@ fn everos_own_placeholder_is_no_provider() {
     let theirs = "[embedding]\nmodel = \"Qwen/Qwen3-Embedding-4B\"\napi_key = \"\"\nbase_url = \"https://api.deepinfra.com/v1/openai\"\n";
     home.write("everos.toml", theirs);
     let status = home.run(&["status", "--json"]).json();
-    assert_eq!(status["embedding"]["model"], Value::Null);
+    assert_eq!(status["embedding"]["model"], "builtin-en-256-v1");
     let keyed = home
         .run_with(&["status", "--json"], &[("EVEROS_EMBEDDING__API_KEY", "sk-1"), ("EVERMARK_EMBEDDING__DIM", "8")]);
     assert_eq!(keyed.json()["embedding"]["model"], "Qwen/Qwen3-Embedding-4B");
