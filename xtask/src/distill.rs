@@ -86,7 +86,7 @@ fn rows(weights: &Weights, vocabulary: &[String]) -> Result<Vec<Option<Vec<f64>>
         loop {
             let at = taken.fetch_add(1, Ordering::Relaxed);
             let Some(batch) = batches.get(at) else { return done };
-            if at % 64 == 0 {
+            if at.is_multiple_of(64) {
                 eprintln!("{:3} % of {} tokens", at * 100 / batches.len(), tokens.len());
             }
             let hidden = model.hidden(batch);
