@@ -209,9 +209,9 @@ fn scored(messages: &[&str], score: f32) -> Scored {
         sender_ids: Vec::new(),
         message_ids: messages.iter().map(|id| (*id).to_owned()).collect(),
         deprecated_by: None,
-        body: Body::AtomicFact { fact: String::new() },
+        body: Body::AtomicFact { fact: String::new(), context: None },
     };
-    Scored { memory, score }
+    Scored { memory, score, explain: None }
 }
 
 #[test]
