@@ -199,6 +199,7 @@ impl Index for ExactIndex {
         for row in state.rows_of(ask.owner, ask.kind) {
             let cosine = cosine_of(row);
             if row.memory.deprecated_by.is_none()
+                && ask.is_open()
                 && let Some(cosine) = cosine
             {
                 sum += f64::from(cosine);

@@ -31,6 +31,13 @@ pub struct Ask<'a> {
     pub limit: usize,
 }
 
+impl Ask<'_> {
+    /// Tells whether all rows are asked, but for what the filter hides.
+    pub fn is_open(&self) -> bool {
+        self.parents.is_none() && self.ids.is_none()
+    }
+}
+
 /// One row found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
@@ -77,7 +84,8 @@ pub struct Recall {
     pub rows: Vec<Evidence>,
     /// What `words` of a row would come to that holds every term very often: a measure of how much was asked. 0 without rows.
     pub words_max: f32,
-    /// Mean cosine of all rows of the owner and kind that are not deprecated: where being unrelated lies. 0 without vectors.
+    /// Mean cosine of all rows of the owner and kind that are not deprecated: where being unrelated lies. 0 without vectors, and
+    /// when the ask names parents or ids: then no other row is looked at.
     pub mean_cosine: f32,
     /// Rows that the mean was taken over.
     pub n_vectors: u64,

@@ -149,7 +149,7 @@ pub(crate) fn recall(store: &Store, ask: &Ask<'_>, asked: &Asked<'_>) -> Result<
     let words_max = if corpus.n_rows == 0 { 0.0 } else { most as f32 };
     let vector = asked.vector.filter(|vector| vector::unit(vector).is_some()).map(<[f32]>::to_vec);
     let question = Question::of(ask);
-    let (limit, weight) = (question.limit, asked.cosine_weight);
+    let (limit, weight, is_open) = (question.limit, asked.cosine_weight, ask.is_open());
     let strength = move |row: &Evidence| row.words + weight * row.cosine.unwrap_or_default();
     let order = move |a: &Evidence, b: &Evidence| strength(b).total_cmp(&strength(a)).then_with(|| a.id.cmp(&b.id));
     let nothing = (Vec::new(), 0.0_f64, 0_u64);
@@ -165,6 +165,7 @@ pub(crate) fn recall(store: &Store, ask: &Ask<'_>, asked: &Asked<'_>) -> Result<
         let own = row.vector.filter(|own| vector::unit(own).is_some());
         let cosine = vector.as_deref().and_then(|asked| Some(vector::cosine(own?, asked)));
         if row.memory.deprecated_by.is_none()
+            && is_open
             && let Some(cosine) = cosine
         {
             *sum += f64::from(cosine);

@@ -149,27 +149,36 @@ impl Rack {
         let asked = distinct(question.terms.iter().map(|wanted| (wanted.term.as_str(), wanted.weight)));
         let (words, words_max) = self.words(&asked);
         let mut recall = Recall { words_max, ..Recall::default() };
-        let mut cosines = Vec::new();
-        if let Some(packed) = question.vector.and_then(pack) {
-            cosines.resize(self.n_rows(), f32::NAN);
-            let mut sum = 0.0_f64;
-            self.vectors.each(
-                &packed,
-                |row| self.live.has(row),
-                |row, cosine| {
+        let sight = Sight::of(self, ask);
+        let packed = question.vector.and_then(pack);
+        let mut cosines = vec![f32::NAN; if packed.is_some() { self.n_rows() } else { 0 }];
+        let few = sight.few(ask);
+        match (&packed, &few) {
+            (Some(packed), Some(rows)) => {
+                for &row in rows {
+                    let place = self.place[row as usize];
+                    if place != NONE {
+                        cosines[row as usize] = self.vectors.cosine(place, packed);
+                    }
+                }
+            }
+            (Some(packed), None) => {
+                let mut sum = 0.0_f64;
+                let is_wanted = |row: u32| if ask.is_open() { self.live.has(row) } else { sight.admits(row) };
+                self.vectors.each(packed, is_wanted, |row, cosine| {
                     cosines[row as usize] = cosine;
-                    if self.n_deprecated == 0 || !self.deprecated.has(row) {
+                    if ask.is_open() && (self.n_deprecated == 0 || !self.deprecated.has(row)) {
                         sum += f64::from(cosine);
                         recall.n_vectors += 1;
                     }
-                },
-            );
-            if recall.n_vectors > 0 {
-                recall.mean_cosine = (sum / recall.n_vectors as f64) as f32;
+                });
+                if recall.n_vectors > 0 {
+                    recall.mean_cosine = (sum / recall.n_vectors as f64) as f32;
+                }
             }
+            (None, _) => {}
         }
         let cosine_of = |row: u32| cosines.get(row as usize).copied().filter(|cosine| !cosine.is_nan());
-        let sight = Sight::of(self, ask);
         let tie = |a: u32, b: u32| self.id_bytes(a).cmp(self.id_bytes(b));
         let mut best = Best::new(ask.limit, self.n_live, &tie);
         let mut offer = |row: u32| {
@@ -180,7 +189,7 @@ impl Rack {
                 best.offer(strength, row);
             }
         };
-        match sight.few(ask) {
+        match few {
             Some(rows) => rows.into_iter().for_each(&mut offer),
             None => (0..self.n_rows() as u32).for_each(&mut offer),
         }
