@@ -6,7 +6,7 @@ use crate::status::{FileProblem, ProgressMark, SyncReport};
 use crate::tasks::{Bell, Tick};
 use evermark_core::markdown::{FileKind, place};
 use evermark_core::reconcile::{self, Confirmed, Decision, Guard, Known, Policy, RootIdentity, Seen};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 /// How often it is looked whether index and ledger are still in their places: two `stat` calls.
@@ -137,18 +137,34 @@ impl Inner {
         })?;
         let mut seen = Vec::new();
         let report = self.vault.scan_under(under, &mut |path, stamp| seen.push((path.to_owned(), stamp)));
+        let mut parked = self.parked_under(under)?;
         let mut looked = Looked::default();
         for (path, stamp) in seen {
             let before = known.remove(&path);
+            parked.remove(&path);
             if is_indexed_kind(&path) {
                 self.act(&path, before.as_ref(), Seen::Present(stamp), sweeps, &mut looked)?;
             }
         }
         for (path, before) in known {
             let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
+            parked.remove(&path);
             self.act(&path, Some(&before), seen, sweeps, &mut looked)?;
         }
+        for path in parked {
+            let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
+            self.act(&path, None, seen, sweeps, &mut looked)?;
+        }
         self.settle_removals(looked, sweeps)
+    }
+
+    /// Returns the paths of files in a folder that could not be understood; the empty path is the whole vault.
+    fn parked_under(&self, under: &str) -> Result<HashSet<String>, Error> {
+        let jobs = self.ledger().parked_jobs(usize::MAX)?;
+        let is_under = |path: &str| {
+            under.is_empty() || path.strip_prefix(under).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        Ok(jobs.into_iter().map(|job| job.path).filter(|path| is_under(path)).collect())
     }
 
     /// Looks at every file.
@@ -169,16 +185,23 @@ impl Inner {
             code: "unlistable".to_owned(),
             message: format!("cannot be looked at ({reason}); what was indexed from it stays"),
         }));
+        let mut parked = self.parked_under("")?;
         let mut looked = Looked::default();
         for (path, stamp) in seen {
             let before = known.remove(&path);
+            parked.remove(&path);
             if is_indexed_kind(&path) {
                 self.act(&path, before.as_ref(), Seen::Present(stamp), sweeps, &mut looked)?;
             }
         }
         for (path, before) in known {
             let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
+            parked.remove(&path);
             self.act(&path, Some(&before), seen, sweeps, &mut looked)?;
+        }
+        for path in parked {
+            let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
+            self.act(&path, None, seen, sweeps, &mut looked)?;
         }
         self.settle_removals(looked, sweeps)?;
         self.vault.sweep(&report.leftovers);
@@ -215,6 +238,12 @@ impl Inner {
                     let again = now_us.saturating_add(micros(self.settings.second_look));
                     sweeps.later.insert(path.to_owned(), again);
                     looked.suspects.push(path.to_owned());
+                } else if known.is_none()
+                    && seen == (Seen::Absent { parent_listed: true })
+                    && ledger.job(path)?.is_some()
+                {
+                    // It was never understood, and is gone: nothing else ends its job.
+                    self.enqueue_seen(path, looked)?;
                 }
             }
             Decision::Hash => match self.vault.read(path, self.settings.file_bytes_max) {

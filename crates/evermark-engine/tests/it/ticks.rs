@@ -134,6 +134,23 @@ fn a_file_that_was_broken_for_a_while_has_no_finding_when_it_is_as_it_was() {
 }
 
 #[test]
+fn a_new_file_that_was_broken_and_is_gone_has_no_finding() {
+    let kit = Kit::new();
+    let whole = episodes(&[("ep_1", "The kiln stays hot overnight.")]);
+    let engine = kit.open();
+    kit.write(DAY, &whole[..20]);
+    engine.quiesce().expect("synced");
+    assert_eq!(engine.status().expect("status").queue.parked, 1);
+    // Saved whole under another name: nothing ever came of the first one.
+    std::fs::remove_file(kit.path(DAY)).expect("removed");
+    kit.write(NEXT_DAY, &whole);
+    engine.quiesce().expect("synced");
+    let status = engine.status().expect("status");
+    assert_eq!((status.queue.parked, status.findings.len()), (0, 0));
+    assert_eq!(search(&engine, "mira", "kiln").episodes.len(), 1);
+}
+
+#[test]
 fn an_entry_that_cannot_be_read_keeps_its_last_good_row_through_a_rebuild() {
     let kit = Kit::new();
     let whole = episodes(&[("ep_1", "The kiln stays hot overnight."), ("ep_2", "The glaze is blue.")]);
