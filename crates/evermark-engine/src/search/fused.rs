@@ -18,6 +18,8 @@ const OPENED: std::ops::RangeInclusive<usize> = 24..=64;
 const FACTS_OPENED: usize = 8192;
 /// Places whose text is read when the question quotes a phrase.
 const PLACES_READ: usize = 128;
+/// People tell of a day on that day, or on the next.
+const DAY_US: i64 = 86_400_000_000;
 /// Floor on the chance of what shares no word with the question, when the request does not say how many it wants.
 const CHANCE_IMPLIED: f32 = 0.05;
 
@@ -157,7 +159,7 @@ impl Search<'_> {
     /// Adds the rows of a time that the question names, which neither words nor meaning may have found.
     fn recall_of(&self, time: (i64, i64), kind: Kind, terms: &[Wanted], into: &mut Recall) -> Result<(), Error> {
         let seconds = |us: i64| us / 1_000_000;
-        let mut clauses = vec![json!({"timestamp": {"gte": seconds(time.0), "lt": seconds(time.1)}})];
+        let mut clauses = vec![json!({"timestamp": {"gte": seconds(time.0), "lt": seconds(time.1 + DAY_US)}})];
         clauses.extend(self.request.filters.clone());
         let filter = Filter::parse(&json!({ "AND": clauses }), &self.inner.settings.timezone)?;
         let ask = Ask { filter: &filter, ..self.ask(kind, *OPENED.start()) };
@@ -230,9 +232,10 @@ impl Search<'_> {
         let mut places = std::mem::take(&mut won.places);
         if let Some((start, end)) = time {
             for place in &mut places {
-                let us = won.evidence(place).and_then(|row| row.timestamp_us);
-                if us.is_some_and(|us| (start..end).contains(&us)) {
-                    place.parts.add_precise(DATE_GAIN);
+                match won.evidence(place).and_then(|row| row.timestamp_us) {
+                    Some(us) if (start..end).contains(&us) => place.parts.add_precise(DATE_GAIN),
+                    Some(us) if (end..end + DAY_US).contains(&us) => place.parts.add_precise(DATE_GAIN / 2.0),
+                    _ => {}
                 }
             }
         }
