@@ -21,7 +21,7 @@ const PLACES_READ: usize = 128;
 /// People tell of a day on that day, or on the next.
 const DAY_US: i64 = 86_400_000_000;
 /// Floor on the chance of what shares no word with the question, when the request does not say how many it wants.
-const CHANCE_IMPLIED: f32 = 0.05;
+const CHANCE_IMPLIED: f32 = 0.01;
 
 /// The places won, and what they refer to.
 struct Won {

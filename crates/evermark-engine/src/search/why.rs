@@ -12,7 +12,7 @@ pub struct WhyNot {
     pub reason: String,
     /// Its score by the method used, where it has one.
     pub score: Option<f32>,
-    /// Its place, 1-based, among all that could have been returned, where it is among the first hundred.
+    /// Its place, 1-based, in its list (a fact's: among all facts) of the first hundred that could have been returned.
     pub place: Option<usize>,
     pub explain: Option<Explain>,
 }
@@ -123,12 +123,19 @@ impl Search<'_> {
     }
 }
 
-/// Returns where in an answer a memory is, 1-based, within its list.
+/// Returns where in an answer a memory is, 1-based: an episode, a case or a skill in its list, a fact among all facts.
 fn position<'a>(answer: &'a SearchAnswer, id: &str) -> Option<(usize, &'a Scored)> {
-    let episodes = answer.episodes.iter().enumerate();
-    let in_episodes = episodes
-        .flat_map(|(at, hit)| std::iter::once(&hit.episode).chain(&hit.facts).map(move |scored| (at + 1, scored)));
-    let others = [&answer.agent_cases, &answer.agent_skills];
-    let in_others = others.into_iter().flat_map(|list| list.iter().enumerate().map(|(at, scored)| (at + 1, scored)));
-    in_episodes.chain(in_others).find(|(_, scored)| scored.memory.id == id)
+    let mut facts: Vec<&Scored> = answer.episodes.iter().flat_map(|hit| &hit.facts).collect();
+    facts.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let lists: [Vec<&Scored>; 4] = [
+        answer.episodes.iter().map(|hit| &hit.episode).collect(),
+        facts,
+        answer.agent_cases.iter().collect(),
+        answer.agent_skills.iter().collect(),
+    ];
+    let found = |list: &Vec<&'a Scored>| {
+        let at = list.iter().position(|scored| scored.memory.id == id)?;
+        Some((at + 1, list[at]))
+    };
+    lists.iter().find_map(found)
 }

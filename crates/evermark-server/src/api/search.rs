@@ -320,7 +320,7 @@ pub struct WhyNotItem {
     /// A sentence for a person.
     pub reason: String,
     pub score: Option<f32>,
-    /// Its place, 1-based, within its list, if the request had no floors and the largest `top_k`.
+    /// Its place, 1-based, in its list (a fact's: among all facts), if the request had no floors and the largest `top_k`.
     pub place: Option<usize>,
     pub explain: Option<ExplainItem>,
 }
