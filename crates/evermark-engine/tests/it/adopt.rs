@@ -82,19 +82,10 @@ fn search_request(request: &Value) -> SearchRequest {
         other => panic!("{other:?} is not in the fixture"),
     };
     SearchRequest {
-        owner: owner(request),
-        query: request["query"].as_str().expect("a query").to_owned(),
         method: Some(method),
         top_k: request["top_k"].as_i64().and_then(|top_k| usize::try_from(top_k).ok()),
-        radius: None,
-        min_score: None,
-        include_profile: false,
-        enable_llm_rerank: false,
         filters: request.get("filters").cloned(),
-        explain: false,
-        why_not: None,
-        deadline: None,
-        stages: evermark_core::ranking::Stages::ALL,
+        ..SearchRequest::new(owner(request), request["query"].as_str().expect("a query"))
     }
 }
 

@@ -291,19 +291,9 @@ pub(crate) fn flush_of(session: &str) -> FlushRequest {
 
 pub(crate) fn ask(user: &str, query: &str, method: Method) -> SearchRequest {
     SearchRequest {
-        owner: Owner::user(Scope::default(), user),
-        query: query.to_owned(),
         method: Some(method),
         top_k: Some(10),
-        radius: None,
-        min_score: None,
-        include_profile: false,
-        enable_llm_rerank: false,
-        filters: None,
-        explain: false,
-        why_not: None,
-        deadline: None,
-        stages: evermark_core::ranking::Stages::ALL,
+        ..SearchRequest::new(Owner::user(Scope::default(), user), query)
     }
 }
 

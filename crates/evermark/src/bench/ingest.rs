@@ -56,19 +56,9 @@ fn per_second(n: u64, took: Duration) -> f64 {
 /// Tells whether a search by a fact's own words finds an episode.
 pub(super) fn find(engine: &Engine, user: &str, text: &str) -> anyhow::Result<bool> {
     let answer = engine.search(SearchRequest {
-        owner: Owner::user(Scope::default(), user),
-        query: text.to_owned(),
         method: Some(Method::Keyword),
         top_k: Some(10),
-        radius: None,
-        min_score: None,
-        include_profile: false,
-        enable_llm_rerank: false,
-        filters: None,
-        explain: false,
-        why_not: None,
-        deadline: None,
-        stages: evermark_core::ranking::Stages::ALL,
+        ..SearchRequest::new(Owner::user(Scope::default(), user), text)
     })?;
     Ok(!answer.episodes.is_empty())
 }

@@ -153,21 +153,8 @@ impl Subject for EvermarkSubject {
     }
 
     fn search(&mut self, owner: &Owner, query: &str) -> Result<Vec<String>, Trouble> {
-        let request = SearchRequest {
-            owner: owner.clone(),
-            query: query.to_owned(),
-            method: Some(Method::Hybrid),
-            top_k: Some(50),
-            radius: None,
-            min_score: None,
-            include_profile: false,
-            enable_llm_rerank: false,
-            filters: None,
-            explain: false,
-            why_not: None,
-            deadline: None,
-            stages: evermark_core::ranking::Stages::ALL,
-        };
+        let request =
+            SearchRequest { method: Some(Method::Hybrid), top_k: Some(50), ..SearchRequest::new(owner.clone(), query) };
         let answer = self.engine()?.search(request).map_err(trouble)?;
         Ok(answer.episodes.into_iter().map(|hit| hit.episode.memory.id).collect())
     }
