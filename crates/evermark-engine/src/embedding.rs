@@ -6,7 +6,7 @@ use evermark_core::embed::{EmbedError, Embedder, ModelId, Purpose};
 use evermark_core::world::World;
 use evermark_models::cache::{Cache, Shelf};
 use evermark_models::cached::CachedEmbedder;
-use evermark_models::provider::{self, Provider};
+use evermark_models::provider::{self, MODEL_MISSING, Provider};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,11 @@ pub enum Embeddings {
     Own(Arc<dyn Embedder>),
 }
 
+/// A model that is configured and cannot be had: memories are found by their words until it is there.
+pub(crate) struct Absent {
+    pub(crate) reason: String,
+}
+
 /// An embedder in use.
 pub(crate) struct Embedding {
     embedder: Arc<CachedEmbedder>,
@@ -27,20 +32,30 @@ pub(crate) struct Embedding {
 }
 
 impl Embedding {
-    /// Connects; nothing is sent yet. `dir` is where paid vectors are kept.
-    pub(crate) fn open(from: Embeddings, dir: &Path, world: &Arc<dyn World>) -> Result<Option<Self>, Error> {
+    /// Connects; nothing is sent yet. `dir` is where paid vectors are kept. A model that is not on this machine keeps no root
+    /// from opening.
+    pub(crate) fn open(
+        from: Embeddings,
+        dir: &Path,
+        world: &Arc<dyn World>,
+    ) -> Result<(Option<Self>, Option<Absent>), Error> {
         let cache = Cache::open(dir, Arc::clone(world));
-        match from {
-            Embeddings::None => Ok(None),
+        let embedding = match from {
+            Embeddings::None => None,
             Embeddings::Own(embedder) => {
-                Ok(Some(Self { embedder: Arc::new(CachedEmbedder::new(embedder, &cache)), provider: None }))
+                Some(Self { embedder: Arc::new(CachedEmbedder::new(embedder, &cache)), provider: None })
             }
-            Embeddings::Provider(provider) => {
-                let connected = provider.connect(&cache, Arc::clone(world))?;
-                Ok(connected
-                    .map(|provider| Self { embedder: Arc::clone(&provider.embedder), provider: Some(provider) }))
-            }
-        }
+            Embeddings::Provider(provider) => match provider.connect(&cache, Arc::clone(world)) {
+                Ok(connected) => connected
+                    .map(|provider| Self { embedder: Arc::clone(&provider.embedder), provider: Some(provider) }),
+                Err(error) if error.class == MODEL_MISSING => {
+                    tracing::warn!(%error, "memories are found by their words alone");
+                    return Ok((None, Some(Absent { reason: error.message })));
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        Ok((embedding, None))
     }
 
     pub(crate) fn model(&self) -> &ModelId {

@@ -6,7 +6,7 @@
 
 use crate::add::{AddRequest, FlushRequest, Receipt};
 use crate::beat::Upkeep;
-use crate::embedding::{Embedding, Embeddings};
+use crate::embedding::{Absent, Embedding, Embeddings};
 use crate::error::Error;
 use crate::get::{GetAnswer, GetRequest};
 use crate::health::Ailments;
@@ -67,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) ledger: RwLock<Arc<Ledger>>,
     pub(crate) indexes: Arc<dyn OpenIndex>,
     pub(crate) embedder: Option<Embedding>,
+    /// Why there is none, though one is configured.
+    pub(crate) absent: Option<Absent>,
     pub(crate) live: RwLock<Arc<Live>>,
     pub(crate) inbox: Inbox,
     pub(crate) watch: Option<Watch>,

@@ -21,6 +21,7 @@ use evermark_core::markdown::{self, FileKind, FileReading};
 use evermark_core::memory::{Digest32, Memory};
 use evermark_core::reconcile::Stamp;
 use evermark_core::text;
+use evermark_models::provider::MODEL_MISSING;
 use evermark_store::jobs::{Claim, Reason};
 use evermark_store::ledger::catalog::{Entry, FileRecord, MessageRef, State};
 use std::collections::{HashMap, HashSet};
@@ -531,6 +532,13 @@ impl Inner {
                     }
                 }
             }
+        }
+        // The generation is of another time, when there was a model: its rows want vectors as soon as there is one again.
+        if let Some(absent) = self.absent.as_ref().filter(|_| live.model.is_some()) {
+            let wants = |(position, memory): (usize, &&Memory)| memory.body.embed_text().map(|_| position);
+            let positions: HashSet<usize> = memories.iter().enumerate().filter_map(wants).collect();
+            let retry = Retry { class: MODEL_MISSING, message: absent.reason.clone(), after: None };
+            failure = (!positions.is_empty()).then_some(Refused { retry, positions });
         }
         let rows = memories
             .iter()

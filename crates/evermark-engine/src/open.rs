@@ -35,7 +35,7 @@ impl Inner {
         layout.prepare()?;
         let vault_settings = VaultSettings { file_bytes_max: settings.file_bytes_max, ..VaultSettings::default() };
         let vault = Vault::open(layout.root(), Arc::clone(&world), vault_settings)?;
-        let embedder = Embedding::open(embeddings, &layout.embeddings_dir(), &world)?;
+        let (embedder, absent) = Embedding::open(embeddings, &layout.embeddings_dir(), &world)?;
         let model = embedder.as_ref().map(Embedding::model);
         let open = || open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id);
         let (ledger, live, strays_possible) = match open() {
@@ -64,6 +64,7 @@ impl Inner {
             ledger: RwLock::new(ledger),
             indexes,
             embedder,
+            absent,
             live: RwLock::new(live),
             inbox: crate::inbox::Inbox::default(),
             watch,

@@ -18,6 +18,7 @@ use evermark_core::index::{Ask, Evidence, Hit, Index, IndexError, Order, Questio
 use evermark_core::memory::{Memory, Message};
 use evermark_core::ranking::{self, COSINE_WEIGHT, Parts, Stages};
 use evermark_core::text;
+use evermark_models::provider::MODEL_MISSING;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -249,6 +250,12 @@ impl Inner {
             degraded.push(Degraded { stage: "vector", code, reason });
             Ok(None)
         };
+        if let Some(absent) = &self.absent {
+            if asked == Method::Vector {
+                return Err(IndexError::new(ErrorKind::Unavailable, absent.reason.clone()).into());
+            }
+            return without(MODEL_MISSING, format!("{}; the answer comes from words alone", absent.reason));
+        }
         let Some(embedder) = &self.embedder else {
             if asked == Method::Vector {
                 return Err(Error::NotConfigured { feature: "vector", provider: "embedding" });

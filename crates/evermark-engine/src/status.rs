@@ -72,7 +72,7 @@ pub struct Queue {
 pub struct Embedding {
     pub model: Option<String>,
     pub dimension: Option<usize>,
-    /// `closed`, `open`, `half_open`, or `none` without a provider.
+    /// `closed`, `open`, `half_open`, `none` without a provider, `absent` without its model.
     pub state: String,
     pub calls: u64,
     pub texts: u64,
@@ -305,7 +305,11 @@ impl Inner {
     fn embedding(&self) -> Embedding {
         match &self.embedder {
             Some(embedder) => embedder.status(),
-            None => Embedding { state: "none".to_owned(), ..Embedding::default() },
+            None => Embedding {
+                state: if self.absent.is_some() { "absent" } else { "none" }.to_owned(),
+                last_error: self.absent.as_ref().map(|absent| absent.reason.clone()),
+                ..Embedding::default()
+            },
         }
     }
 }

@@ -6,15 +6,13 @@
 //! and reads Latin script only: a text that is mostly in another gets no vector rather than one without meaning. The
 //! recipe: docs/decisions/0010.
 
-mod punctuation;
 mod table;
-mod wordpiece;
 
+use crate::wordpiece::{Case, Cutter};
 use evermark_core::embed::{EmbedError, Embedder, ModelId, Purpose};
 use evermark_core::error::ErrorKind;
 use std::time::Duration;
 use table::Table;
-use wordpiece::Cutter;
 
 /// Names the table. Another table gets another name, and with it another generation of the index.
 pub const NAME: &str = "builtin-en-256-v1";
@@ -92,13 +90,13 @@ pub fn model() -> ModelId {
 
 /// What is used again for every text of a call.
 struct Workspace {
-    cutter: Cutter<'static>,
+    cutter: Cutter<Table<'static>>,
     shares: Vec<(u16, f32)>,
 }
 
 impl Workspace {
     fn new(table: Table<'static>) -> Self {
-        Self { cutter: Cutter::new(table), shares: Vec::new() }
+        Self { cutter: Cutter::new(table, Case::Folded), shares: Vec::new() }
     }
 }
 

@@ -112,7 +112,8 @@ fn here(bench: Bench, args: &BenchArgs, n_facts: u32, env: &Environment) -> anyh
     report["files"] = made.n_files.into();
     report["markdown_bytes"] = made.n_bytes.into();
     report["dimension"] = match &config.embedding {
-        Embedding::None => Value::Null,
+        // Only the model's own files say.
+        Embedding::None | Embedding::Local { .. } => Value::Null,
         Embedding::BuiltIn => evermark_models::builtin::DIMENSION.into(),
         Embedding::Hash { dim } => (*dim).into(),
         Embedding::OpenAi(endpoint) => endpoint.dim.into(),

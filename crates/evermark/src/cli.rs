@@ -6,7 +6,8 @@ mod retrieval;
 
 pub(crate) use churn::{ChurnArgs, CommitsArgs, FaultArg};
 pub(crate) use operations::{
-    DoctorArgs, ManagerArg, ServiceArgs, ServiceCommand, ServiceInstallArgs, ServiceUninstallArgs, StatusArgs,
+    DoctorArgs, ManagerArg, ModelCommand, ModelFetchArgs, ServiceArgs, ServiceCommand, ServiceInstallArgs,
+    ServiceUninstallArgs, StatusArgs,
 };
 pub(crate) use retrieval::{ConvertArgs, FormatArg, RetrievalArgs};
 
@@ -89,6 +90,9 @@ pub(crate) enum Command {
     /// Have the daemon started by systemd or launchd
     #[command(subcommand, arg_required_else_help = true)]
     Service(ServiceCommand),
+    /// Have a model for `embedding.provider = "local"`
+    #[command(subcommand, arg_required_else_help = true)]
+    Model(ModelCommand),
     /// Look at the settings
     #[command(subcommand, arg_required_else_help = true)]
     Config(ConfigCommand),
@@ -111,7 +115,12 @@ impl Command {
     /// Tells whether the engine may be opened in this process.
     pub(crate) fn opens_engine(&self) -> bool {
         match self {
-            Self::Init(_) | Self::Config(_) | Self::Completions { .. } | Self::Doctor(_) | Self::Service(_) => false,
+            Self::Init(_)
+            | Self::Config(_)
+            | Self::Completions { .. }
+            | Self::Doctor(_)
+            | Self::Service(_)
+            | Self::Model(_) => false,
             // The daemon that it starts has the engine.
             Self::Bench(BenchCommand::Churn(_) | BenchCommand::RetrievalConvert(_)) => false,
             Self::Serve(_)
@@ -443,7 +452,7 @@ pub(crate) enum BenchCommand {
     Ingest(BenchArgs),
     /// How long searches take, per method and number of clients
     Search(BenchArgs),
-    /// How fast the built-in model makes vectors
+    /// How fast the built-in model, or a local one, makes vectors
     Embed(EmbedArgs),
     /// Start on a root that is indexed already
     #[command(hide = true)]
@@ -460,6 +469,9 @@ pub(crate) enum BenchCommand {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EmbedArgs {
+    /// Measure the model in this folder instead of the built-in one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
     /// Short texts to make up, of each kind
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     pub(crate) texts: u32,

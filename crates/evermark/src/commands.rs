@@ -10,12 +10,13 @@ mod get;
 mod index;
 mod init;
 pub(crate) mod lancedb;
+mod model;
 mod search;
 mod serve;
 mod service;
 mod upkeep;
 
-use crate::cli::{Cli, Command, ConfigCommand};
+use crate::cli::{Cli, Command, ConfigCommand, ModelCommand};
 use crate::config::{Config, Environment, Flags, Root};
 use crate::exit::Exit;
 use crate::limits;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: &Cli, env: &Environment, out: &mut Out) -> anyhow::Result
         Command::Index(command) => index::run(command, cli, env, out),
         Command::Doctor(args) => doctor::run(args, &root()?, env, cli.verbose, out),
         Command::Service(command) => service::run(command, &root()?, env, out),
+        Command::Model(ModelCommand::Fetch(args)) => model::fetch(args, &root()?, env, out),
         Command::Config(ConfigCommand::Show) => config::show(root()?, env, out),
         Command::Demo(args) => demo::run(args, cli.root.as_deref(), env, cli.verbose, out),
         Command::Completions { shell } => {

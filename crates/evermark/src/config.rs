@@ -15,6 +15,7 @@ use evermark_core::maintenance::Budget;
 use evermark_core::maintenance::plan::Policy;
 use evermark_core::maintenance::space::{Watermark, Watermarks};
 use evermark_engine::settings::Settings;
+use evermark_models::fetch;
 use raw::{Dialect, Found, Layer, Layers};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -117,6 +118,11 @@ pub(crate) enum Embedding {
     None,
     /// The table that is part of the program.
     BuiltIn,
+    /// Weights in a folder of this machine.
+    Local {
+        name: String,
+        dir: PathBuf,
+    },
     OpenAi(Endpoint),
     /// Core's hash of words: repeatable, no meaning. For tests and measurements.
     Hash {
@@ -251,7 +257,7 @@ fn of_everos_env(env: &Environment) -> Layer {
 fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
     let timezone = layers.take("memory.timezone", Some("memory.timezone"), &shapes::zone(), "UTC".to_owned());
     let api = resolve_api(layers);
-    let embedding = resolve_embedding(layers);
+    let embedding = resolve_embedding(layers, &root.path);
     let settings = resolve_settings(layers, &timezone)?;
     let log_filter = layers.take("log.level", Some("log.level"), &shapes::log_filter(), "info".to_owned());
     let log_format = layers.take("log.format", None, &shapes::choice(&["text", "json"]), None);
@@ -287,8 +293,18 @@ fn resolve_api(layers: &mut Layers) -> Api {
     }
 }
 
-fn resolve_embedding(layers: &mut Layers) -> Embedding {
-    const PROVIDERS: &[&str] = &["builtin", "none", "openai", "hash"];
+/// Returns where a model lies: what was fetched under its id, or a folder by its path, below the root unless it begins with `/`.
+pub(crate) fn model_dir(root: &Path, model: &str) -> PathBuf {
+    let fetched = fetch::folder_name(model).map(|folder| root.join(".evermark").join("models").join(folder));
+    let folder = root.join(model);
+    match fetched {
+        Some(fetched) if !folder.is_dir() => fetched,
+        _ => folder,
+    }
+}
+
+fn resolve_embedding(layers: &mut Layers, root: &Path) -> Embedding {
+    const PROVIDERS: &[&str] = &["builtin", "none", "local", "openai", "hash"];
     let provider = layers.take("embedding.provider", None, &shapes::choice(PROVIDERS), None);
     let base_url = layers.take("embedding.base_url", Some("embedding.base_url"), &shapes::url(), None);
     let api_key = layers.take("embedding.api_key", Some("embedding.api_key"), &shapes::secret(1), None);
@@ -318,17 +334,20 @@ fn resolve_embedding(layers: &mut Layers) -> Embedding {
         }
     });
     match provider.as_str() {
-        "openai" => {}
+        "openai" | "local" => {}
         "builtin" => return Embedding::BuiltIn,
         "hash" => return Embedding::Hash { dim: size(dim) },
         _ => return Embedding::None,
     }
     let Some(model) = model else {
         layers.errors.push(
-            "`embedding.model` is not set: an endpoint needs the name of the model that makes the vectors".to_owned(),
+            "`embedding.model` is not set: an endpoint needs the name of the model that makes the vectors, `local` a folder or the id of a model that was fetched".to_owned(),
         );
         return Embedding::None;
     };
+    if provider == "local" {
+        return Embedding::Local { dir: model_dir(root, &model), name: model };
+    }
     Embedding::OpenAi(Endpoint {
         base_url: base_url.unwrap_or_else(|| OPENAI_URL.to_owned()),
         api_key,

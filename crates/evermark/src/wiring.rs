@@ -49,6 +49,9 @@ fn embeddings(embedding: &Embedding) -> Embeddings {
     match embedding {
         Embedding::None => Embeddings::None,
         Embedding::BuiltIn => Embeddings::Provider(Provider::BuiltIn),
+        Embedding::Local { name, dir } => {
+            Embeddings::Provider(Provider::Local { name: name.clone(), dir: dir.clone() })
+        }
         Embedding::Hash { dim } => Embeddings::Own(Arc::new(HashEmbedder::new(*dim))),
         Embedding::OpenAi(endpoint) => Embeddings::Provider(Provider::OpenAi(Box::new(openai(endpoint)))),
     }

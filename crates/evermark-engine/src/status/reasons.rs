@@ -364,6 +364,13 @@ fn of_descriptors(upkeep: &Maintenance, reasons: &mut Reasons) {
 }
 
 fn of_provider(status: &Status, reasons: &mut Reasons) {
+    if status.embedding.state == "absent" {
+        reasons.degraded(
+            "model_missing",
+            status.embedding.last_error.as_deref().unwrap_or("the model is not there").to_owned(),
+            Some("`evermark model fetch OWNER/NAME`, or mend `embedding.model`; then start again"),
+        );
+    }
     if matches!(status.embedding.state.as_str(), "open" | "half_open") {
         let error = status.embedding.last_error.as_deref().unwrap_or("no details");
         reasons.degraded(

@@ -88,6 +88,37 @@ fn a_question_the_model_cannot_read_is_answered_by_words_and_says_so() {
 }
 
 #[test]
+fn a_model_that_is_not_there_is_named_and_what_was_written_meanwhile_is_not_forgotten() {
+    let mut kit = builtin_kit();
+    let engine = kit.open();
+    add(&engine, "s0", &[(0, "mira", User, SAID[0])]);
+    flush(&engine, "s0");
+    engine.close().expect("closed");
+    drop(engine);
+    kit.provider = Some(Provider::Local { name: "someone/e5-small".to_owned(), dir: kit.path("nothing") });
+    let engine = kit.open();
+    add(&engine, "s1", &[(10_000, "mira", User, SAID[1])]);
+    flush(&engine, "s1");
+    let answer = engine.search(ask("mira", "invoice", Method::Hybrid)).expect("searched");
+    assert_eq!((subjects(&answer), answer.degraded[0].code), (vec![SAID[1].to_owned()], "model_missing"));
+    let error = engine.search(ask("mira", "invoice", Method::Vector)).expect_err("no vectors");
+    assert!(error.to_string().contains("someone/e5-small"), "{error}");
+    let status = engine.status().expect("status");
+    assert_eq!((status.verdict, status.embedding.state.as_str()), (Verdict::Degraded, "absent"));
+    assert!(status.reasons.iter().any(|reason| reason.code == "model_missing"), "{:?}", status.reasons);
+    engine.close().expect("closed");
+    drop(engine);
+    // Back with the model that the index is of: the rows written meanwhile get their vectors.
+    kit.provider = Some(Provider::BuiltIn);
+    let engine = kit.open();
+    engine.hasten().expect("hastened");
+    engine.quiesce().expect("synced");
+    let answer = engine.search(ask("mira", "unpaid bills", Method::Vector)).expect("searched");
+    assert_eq!(subjects(&answer)[0], SAID[1]);
+    assert_eq!(engine.status().expect("status").queue.failing, 0);
+}
+
+#[test]
 fn a_root_without_vectors_gets_them_beside_what_it_has_whatever_crashes() {
     for point in ["rebuild.file", "rebuild.swap"] {
         let mut kit = Kit::new();

@@ -1,5 +1,7 @@
 //! The table as it lies in the program. `xtask/src/distill/table.rs` writes it, and says what each byte is.
 
+use crate::wordpiece::Pieces;
+
 /// A view of a table's bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
@@ -47,22 +49,6 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// Returns the longest piece that `word` begins with, and its length in bytes.
-    pub(super) fn longest(&self, word: &str, continues: bool) -> Option<(u16, usize)> {
-        let mark = u8::from(continues);
-        let bytes = &word.as_bytes()[..word.len().min(PIECE_BYTES_MAX)];
-        let mut hashes = [0; PIECE_BYTES_MAX];
-        let mut hash = step(FNV_BASIS, mark);
-        for (place, byte) in hashes.iter_mut().zip(bytes) {
-            hash = step(hash, *byte);
-            *place = hash;
-        }
-        (1..=bytes.len())
-            .rev()
-            .filter(|&length| word.is_char_boundary(length))
-            .find_map(|length| Some((self.find(hashes[length - 1], mark, &bytes[..length])?, length)))
-    }
-
     fn find(&self, hash: u64, mark: u8, piece: &[u8]) -> Option<u16> {
         let mask = self.slots.len() - 1;
         // The table is at most half full, so there is an empty slot.
@@ -93,6 +79,25 @@ impl<'a> Table<'a> {
     #[cfg(test)]
     pub(super) fn shape(&self) -> (usize, usize, usize) {
         (self.tokens.len(), self.scales.len(), self.dimension)
+    }
+}
+
+impl Pieces for Table<'_> {
+    type Piece = u16;
+
+    fn longest(&self, word: &str, continues: bool) -> Option<(u16, usize)> {
+        let mark = u8::from(continues);
+        let bytes = &word.as_bytes()[..word.len().min(PIECE_BYTES_MAX)];
+        let mut hashes = [0; PIECE_BYTES_MAX];
+        let mut hash = step(FNV_BASIS, mark);
+        for (place, byte) in hashes.iter_mut().zip(bytes) {
+            hash = step(hash, *byte);
+            *place = hash;
+        }
+        (1..=bytes.len())
+            .rev()
+            .filter(|&length| word.is_char_boundary(length))
+            .find_map(|length| Some((self.find(hashes[length - 1], mark, &bytes[..length])?, length)))
     }
 }
 

@@ -20,9 +20,15 @@ fn a_choice_becomes_an_embedder() {
     assert_eq!(vectors, [BuiltinEmbedder::new().word("a b").unwrap()]);
     assert!(embedding.status().is_none() && embedding.embedder.shelf().is_none());
 
+    let absent = Provider::Local { name: "a/b".to_owned(), dir: dir.path().join("nothing") };
+    assert_eq!((absent.name(), absent.model()), (NAMES[2], None));
+    let error = absent.connect(&cache, world.clone()).err().unwrap();
+    assert_eq!((error.class, error.kind), (MODEL_MISSING, ErrorKind::Unavailable));
+    assert!(error.message.contains("a/b") && error.message.contains("nothing"), "{error}");
+
     let stub = StubEmbeddings::start(8);
     let provider = Provider::OpenAi(Box::new(Settings::new(stub.base_url(), "m", 8)));
-    assert_eq!(provider.name(), NAMES[2]);
+    assert_eq!(provider.name(), NAMES[3]);
     let model = provider.model().unwrap();
     let embedding = provider.connect(&cache, world.clone()).unwrap().unwrap();
     assert_eq!(*embedding.embedder.model(), model);

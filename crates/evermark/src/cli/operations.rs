@@ -28,6 +28,33 @@ pub(crate) struct DoctorArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Fetch an encoder's files from Hugging Face or a mirror of it
+    Fetch(ModelFetchArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Puts the files into .evermark/models below the root, checked and whole or not at all; run again, it goes on where it broke off. Nothing else ever
+fetches a model. Known here: BERT encoders with WordPiece, such as sentence-transformers/all-MiniLM-L6-v2, intfloat/e5-small-v2, BAAI/bge-small-en-v1.5.
+The mirror may also be named by HF_ENDPOINT, a token by HF_TOKEN.
+
+Example:
+  evermark model fetch intfloat/e5-small-v2
+  EVERMARK_EMBEDDING__PROVIDER=local EVERMARK_EMBEDDING__MODEL=intfloat/e5-small-v2 evermark serve")]
+pub(crate) struct ModelFetchArgs {
+    /// The model, as owner/name
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Branch, tag or commit
+    #[arg(long, default_value = "main", value_name = "REV")]
+    pub(crate) revision: String,
+    /// Address of the hub
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Writes a systemd unit on Linux and a launchd job on macOS, from the same texts as deploy/ in the source.
 

@@ -6,6 +6,7 @@ use crate::config::{Config, Embedding};
 use crate::wiring;
 use evermark_core::embed::{Embedder, Purpose};
 use evermark_core::world::World;
+use evermark_models::local::LocalEmbedder;
 use evermark_models::openai::{OpenAiEmbedder, class};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,18 @@ pub(super) fn examine(
                 "builtin",
                 "the built-in model finds memories by what they mean (Latin script)",
             );
+        }
+        Embedding::Local { name, dir } => {
+            let opened = LocalEmbedder::open(dir, name, Arc::clone(world));
+            return match opened.map(|embedder| embedder.model().dimension) {
+                Ok(dim) => found.ok("provider", "local", format!("`{name}` in {}: {dim} components", dir.display())),
+                Err(error) => found.warn(
+                    "provider",
+                    "model_missing",
+                    format!("`{name}` cannot be used: {error}; searches go by words"),
+                    format!("`evermark model fetch {name}`, or mend `embedding.model`"),
+                ),
+            };
         }
         Embedding::Hash { dim } => {
             return found.warn(

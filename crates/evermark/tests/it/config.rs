@@ -68,7 +68,7 @@ fn what_cannot_be_meant_is_refused_by_name_value_place_and_rule() {
         ("EVERMARK_EMBEDDING__DIM", "0", "1 to 16384"),
         ("EVERMARK_EMBEDDING__TIMEOUT_SECONDS", "inf", "seconds from"),
         ("EVERMARK_EMBEDDING__BASE_URL", "localhost:11434", "http://"),
-        ("EVERMARK_EMBEDDING__PROVIDER", "magic", "builtin, none, openai"),
+        ("EVERMARK_EMBEDDING__PROVIDER", "magic", "builtin, none, local, openai"),
         ("EVERMARK_INDEX__FLUSH_ROWS_MAX", "0", "whole number"),
         ("EVERMARK_INDEX__RATIO", "0", "a number from 1"),
         ("EVERMARK_INDEX__RATIO", "-2", "a number from 1"),
@@ -150,6 +150,22 @@ fn everos_own_placeholder_is_no_provider() {
     let keyed = home
         .run_with(&["status", "--json"], &[("EVEROS_EMBEDDING__API_KEY", "sk-1"), ("EVERMARK_EMBEDDING__DIM", "8")]);
     assert_eq!(keyed.json()["embedding"]["model"], "Qwen/Qwen3-Embedding-4B");
+}
+
+#[test]
+fn a_local_model_that_is_not_there_is_named_and_words_find_all_the_same() {
+    let mut home = Home::new();
+    home.run(&["add", "--sender", "ana", "--message", "I like oolong", "--flush", "--wait", "indexed"]).ok();
+    home.set("EVERMARK_EMBEDDING__PROVIDER", "local").set("EVERMARK_EMBEDDING__MODEL", "someone/e5-small");
+    let status = home.run(&["status", "--json"]).json();
+    assert_eq!(status["embedding"]["state"], "absent", "{status}");
+    let reasons = status["reasons"].to_string();
+    assert!(reasons.contains("model_missing") && reasons.contains("someone/e5-small"), "{reasons}");
+    let found = home.search("oolong", "ana");
+    assert!(found["episodes"][0].to_string().contains("oolong"), "{found}");
+    assert_eq!(found["degraded"][0]["code"], "model_missing", "{found}");
+    home.run(&["model", "fetch", "no-slash"]).fails(2, "owner/name");
+    home.run(&["model", "fetch", "someone/e5-small", "--endpoint", "http://127.0.0.1:9"]).fails(75, "127.0.0.1:9");
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl Measured {
 fn model(config: &Config) -> Option<ModelId> {
     match &config.embedding {
         Embedding::OpenAi(endpoint) => Some(ModelId { name: endpoint.model.clone(), dimension: endpoint.dim }),
-        Embedding::None | Embedding::BuiltIn | Embedding::Hash { .. } => None,
+        Embedding::None | Embedding::BuiltIn | Embedding::Local { .. } | Embedding::Hash { .. } => None,
     }
 }
 

@@ -1,34 +1,55 @@
-//! Cuts a text as BERT's uncased models do: words in lower case without accents, then the longest known pieces of each.
+//! Cuts a text as BERT's models do: words (in lower case and without accents, where the model was taught so), then the
+//! longest known pieces of each.
 //!
 //! Source: Devlin et al. 2018, `tokenization.py`; a test compares with the `tokenizers` library. Two differences are meant:
 //! `[SEP]` and the like in a text are words in brackets here, never the model's own marks; and the spacing marks of Indic
-//! scripts, which the table does not read, go the way of accents.
+//! scripts, which the built-in table does not read, go the way of accents.
 
-use super::punctuation::{is_invisible, is_punctuation};
-use super::table::Table;
+mod punctuation;
+
+use punctuation::{is_invisible, is_punctuation};
 use unicode_normalization::char::{decompose_canonical, is_combining_mark};
 
 /// Longer words are one unknown piece. Source: `max_input_chars_per_word`.
 const WORD_CHARS_MAX: usize = 100;
 
-/// Cuts texts with one table's vocabulary; keeps its buffers from text to text.
-pub(super) struct Cutter<'a> {
-    table: Table<'a>,
-    word: String,
-    pieces: Vec<u16>,
+/// A vocabulary of pieces.
+pub(crate) trait Pieces {
+    type Piece: Copy;
+
+    /// Returns the longest piece that `word` begins with, and its length in bytes.
+    fn longest(&self, word: &str, continues: bool) -> Option<(Self::Piece, usize)>;
 }
 
-impl<'a> Cutter<'a> {
-    pub(super) fn new(table: Table<'a>) -> Self {
-        Self { table, word: String::new(), pieces: Vec::new() }
+/// What a model was taught about letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// Lower case, no accents.
+    Folded,
+    /// As they stand.
+    Kept,
+}
+
+/// Cuts texts with one vocabulary; keeps its buffers from text to text.
+pub(crate) struct Cutter<P: Pieces> {
+    vocabulary: P,
+    case: Case,
+    word: String,
+    pieces: Vec<P::Piece>,
+}
+
+impl<P: Pieces> Cutter<P> {
+    pub(crate) fn new(vocabulary: P, case: Case) -> Self {
+        Self { vocabulary, case, word: String::new(), pieces: Vec::new() }
     }
 
     /// Gives `each` every word and mark of punctuation in order, with its pieces: none when it is not made of known ones.
-    pub(super) fn words(&mut self, text: &str, each: &mut impl FnMut(&str, &[u16])) {
+    pub(crate) fn words(&mut self, text: &str, each: &mut impl FnMut(&str, &[P::Piece])) {
         for c in text.chars() {
             match c {
                 'a'..='z' | '0'..='9' => self.word.push(c),
-                'A'..='Z' => self.word.push(c.to_ascii_lowercase()),
+                'A'..='Z' if self.case == Case::Folded => self.word.push(c.to_ascii_lowercase()),
+                'A'..='Z' => self.word.push(c),
                 ' ' | '\t' | '\n' | '\r' => self.end(each),
                 _ if is_invisible(c) => {}
                 _ if c.is_whitespace() => self.end(each),
@@ -44,29 +65,33 @@ impl<'a> Cutter<'a> {
         self.end(each);
     }
 
-    /// Takes a character apart and adds what is left of it without accents.
-    fn letters(&mut self, c: char, each: &mut impl FnMut(&str, &[u16])) {
+    /// Adds a character, or what is left of it without accents.
+    fn letters(&mut self, c: char, each: &mut impl FnMut(&str, &[P::Piece])) {
+        if self.case == Case::Kept {
+            return self.letter(c, each);
+        }
         decompose_canonical(c, |part| {
-            if is_combining_mark(part) {
-                return;
-            }
-            for part in part.to_lowercase() {
-                if is_punctuation(part) {
-                    self.alone(part, each);
-                } else {
-                    self.word.push(part);
-                }
+            if !is_combining_mark(part) {
+                part.to_lowercase().for_each(|part| self.letter(part, each));
             }
         });
     }
 
-    fn alone(&mut self, c: char, each: &mut impl FnMut(&str, &[u16])) {
+    fn letter(&mut self, c: char, each: &mut impl FnMut(&str, &[P::Piece])) {
+        if is_punctuation(c) {
+            self.alone(c, each);
+        } else {
+            self.word.push(c);
+        }
+    }
+
+    fn alone(&mut self, c: char, each: &mut impl FnMut(&str, &[P::Piece])) {
         self.end(each);
         self.word.push(c);
         self.end(each);
     }
 
-    fn end(&mut self, each: &mut impl FnMut(&str, &[u16])) {
+    fn end(&mut self, each: &mut impl FnMut(&str, &[P::Piece])) {
         if self.word.is_empty() {
             return;
         }
@@ -74,7 +99,7 @@ impl<'a> Cutter<'a> {
         if self.word.len() <= WORD_CHARS_MAX || self.word.chars().count() <= WORD_CHARS_MAX {
             let mut at = 0;
             while at < self.word.len() {
-                let Some((piece, length)) = self.table.longest(&self.word[at..], at > 0) else {
+                let Some((piece, length)) = self.vocabulary.longest(&self.word[at..], at > 0) else {
                     self.pieces.clear();
                     break;
                 };
