@@ -1,5 +1,3 @@
-#![expect(clippy::disallowed_methods, reason = "tests look at files")]
-
 use super::*;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};

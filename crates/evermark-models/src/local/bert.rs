@@ -72,7 +72,6 @@ impl Bert {
                 row.assign(&(&self.words.row(piece) + &place));
             }
         }
-        drop(rows);
         self.norm.apply(&mut hidden);
         for layer in &self.layers {
             let (query, key, value) = (layer.query.of(&hidden), layer.key.of(&hidden), layer.value.of(&hidden));

@@ -76,7 +76,7 @@ impl Folder {
             }
         }
         let shape: Shape = serde_json::from_value(config).map_err(|error| unusable(CONFIG, error.to_string()))?;
-        if shape.n_heads == 0 || shape.width % shape.n_heads != 0 || shape.n_positions < 3 {
+        if shape.n_heads == 0 || !shape.width.is_multiple_of(shape.n_heads) || shape.n_positions < 3 {
             return Err(unusable(CONFIG, "its sizes do not fit together".to_owned()));
         }
         let pooling = match json(dir, "1_Pooling/config.json")? {

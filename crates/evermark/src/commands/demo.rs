@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How long the daemon's own threads may take to notice a change: far more than they need.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Times that a folder is removed which somebody writes into.
+const TRIES: u32 = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(
@@ -206,7 +208,14 @@ impl Demo<'_> {
     fn delete_index(&mut self, before: &SearchData) -> anyhow::Result<()> {
         self.begin();
         let index = self.root.join(".index");
-        std::fs::remove_dir_all(&index).with_context(|| format!("cannot remove {}", index.display()))?;
+        let mut left = TRIES;
+        // Whoever writes a file there meanwhile keeps its folder from going; `rm -rf` would be typed again.
+        while let Err(error) = std::fs::remove_dir_all(&index) {
+            left -= 1;
+            if left == 0 || error.kind() != std::io::ErrorKind::DirectoryNotEmpty {
+                return Err(error).with_context(|| format!("cannot remove {}", index.display()));
+            }
+        }
         let took = self.took();
         self.step("index deleted", took, &format!("rm -rf {}", index.display()), json!({ "folder": index }));
         self.begin();
