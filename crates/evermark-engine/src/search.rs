@@ -1,5 +1,5 @@
 //! Searching one owner's memories: by words (`keyword`), by meaning (`vector`), or by both and what stands around a hit
-//! (`hybrid`, in [`fused`]).
+//! (`hybrid`, in `search/fused.rs`).
 //!
 //! What cannot be done is skipped and named in [`SearchAnswer::degraded`]; only a request that asks for exactly the
 //! missing thing fails.
