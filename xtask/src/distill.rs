@@ -25,7 +25,7 @@ const TABLE: &str = "crates/evermark-models/data/builtin-en-256-v1.table";
 /// Components that are kept. Source: decision 0010; 384 would find a little more, and take half as much again.
 const DIMENSION: usize = 256;
 
-/// What a token's vector takes from the positions of [CLS], the token itself and [SEP].
+/// What a token's vector takes from the positions of `[CLS]`, the token itself and `[SEP]`.
 const POOL: [f32; 3] = [1.0 / 6.0, 2.0 / 3.0, 1.0 / 6.0];
 
 /// Tokens that go through the model together: their activations fit the second cache, and the weights are read once for all.
