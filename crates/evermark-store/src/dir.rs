@@ -60,9 +60,9 @@ impl Dir {
         Ok(sys::openat(&self.fd, name, flags, Mode::empty())?.into())
     }
 
-    /// Creates a file that must not exist.
+    /// Creates a file that must not exist, to be written, and read again through the same handle.
     pub(crate) fn create(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(sys::openat(&self.fd, name, flags, Mode::from_raw_mode(0o666))?.into())
     }
 

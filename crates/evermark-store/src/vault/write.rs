@@ -6,6 +6,9 @@
 //! back and the change fails. If even that is overtaken, their version is kept beside the file as
 //! `<name>.conflict-<time>`, a name that neither we nor EverOS index.
 //!
+//! A file that had the name for a moment may have been opened by then, and be written to when it has no name any more. So
+//! every such file is watched for a while, those that were exchanged back too, and [`Vault::tend`] keeps what appears in it.
+//!
 //! Crash points: `durable.temp_written` · `vault.staged` (ready, old file in place) · `durable.renamed` (new file in
 //! place, the old one still under `.<name>.swap.<hex>-<expected>-<new>`) · `vault.compared`. The digests in the name tell
 //! [`Vault::sweep`](super::Vault::sweep) whether a left-over may go or holds somebody's words.
@@ -75,13 +78,25 @@ pub enum Change {
     NotNeeded,
 }
 
-/// A replaced file that somebody may still have open.
+/// A file that had a name until a moment ago, and that somebody may still have open.
 pub(super) struct Retired {
     rel: String,
     file: File,
+    /// Of the last state that nothing is left to keep of.
     stamp: Stamp,
     digest: Digest32,
     until: Duration,
+}
+
+/// What came of a look at a retired file.
+enum Looked {
+    /// Nothing to keep: as before, or the file's content.
+    Nothing,
+    /// Nothing to keep yet.
+    Emptied,
+    /// Written to this very moment: not worth a copy yet.
+    Moving,
+    Kept(String),
 }
 
 /// What came of one try.
@@ -197,19 +212,27 @@ impl Vault {
         let now = self.world.monotonic();
         let mut kept = Vec::new();
         let retired: Vec<_> = locked(&self.retired).drain(..).collect();
-        for one in retired {
-            if dir::stat_file(&one.file).is_ok_and(|(_, stamp)| same_content(stamp, one.stamp)) {
-                if now < one.until {
-                    locked(&self.retired).push_back(one);
+        for mut one in retired {
+            let watch_on = match self.look_late(&mut one, now) {
+                Ok(Looked::Moving) => true,
+                Ok(Looked::Nothing) => now < one.until,
+                // Emptied is where a save in place begins, and a save comes in parts: there may be more to come.
+                Ok(Looked::Emptied) => {
+                    one.until = self.afterlife();
+                    true
                 }
-            } else {
-                match self.keep_late(&one) {
-                    Ok(copy) => kept.extend(copy),
-                    Err(error) => {
-                        tracing::warn!(%error, rel = one.rel, "a late write to a replaced file cannot be kept now");
-                        locked(&self.retired).push_back(one);
-                    }
+                Ok(Looked::Kept(copy)) => {
+                    kept.push(copy);
+                    one.until = self.afterlife();
+                    true
                 }
+                Err(error) => {
+                    tracing::warn!(%error, rel = one.rel, "a late write to a replaced file cannot be kept now");
+                    true
+                }
+            };
+            if watch_on {
+                locked(&self.retired).push_back(one);
             }
         }
         kept
@@ -272,7 +295,8 @@ impl Vault {
                 Ok(Put::Done(self.written(place.rel(), &file, ours)))
             }
             other => {
-                self.swap_back(&dir, &swap, place, (new, ours))?;
+                let (rel, until) = (place.rel().to_owned(), self.afterlife());
+                self.swap_back(&dir, &swap, place, Retired { rel, file, stamp: ours, digest: new, until })?;
                 Ok(Put::Changed(other?.map(|(_, _, digest)| digest)))
             }
         }
@@ -306,21 +330,23 @@ impl Vault {
         Ok(Put::Done(self.written(place.rel(), &file, ours)))
     }
 
-    /// Undoes an exchange that brought out something unexpected, or something that cannot be read now. `new` and `ours` are
-    /// of what was put in its place.
-    fn swap_back(&self, dir: &Dir, swap: &OsStr, place: &Place<'_>, (new, ours): (Digest32, Stamp)) -> Result<()> {
+    /// Undoes an exchange that brought out something unexpected, or something that cannot be read now. `ours` is what was
+    /// put in its place.
+    fn swap_back(&self, dir: &Dir, swap: &OsStr, place: &Place<'_>, ours: Retired) -> Result<()> {
         let path = dir.path().join(place.name());
         match dir.exchange(swap, place.name()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.put_back(dir, swap, place),
             done => done.at("restore", &path)?,
         }
         let is_ours = match self.swapped_out(dir, swap, place) {
-            Ok(out) => out.is_some_and(|(_, _, digest)| digest == new),
+            Ok(out) => out.is_some_and(|(_, _, digest)| digest == ours.digest),
             // Told without opening it: there may be no descriptor to be had.
-            Err(_) => dir.stat(swap).is_ok_and(|(_, stamp)| same_content(stamp, ours)),
+            Err(_) => dir.stat(swap).is_ok_and(|(_, stamp)| same_content(stamp, ours.stamp)),
         };
         if is_ours {
             durable::discard(dir, swap);
+            // It had the name for a moment: somebody may have opened it then, and be about to save into it.
+            self.retire(ours);
         } else {
             // Saved a second time, over ours: that later version belongs in place, the earlier one beside it.
             dir.exchange(swap, place.name()).at("restore", &path)?;
@@ -367,39 +393,71 @@ impl Vault {
         Err(io::Error::from(io::ErrorKind::AlreadyExists)).at("keep", &dir.path().join(name))
     }
 
-    /// Writes what somebody wrote late into a replaced file as a copy beside it. Returns the copy, if there is anything to keep.
-    fn keep_late(&self, one: &Retired) -> Result<Option<String>> {
+    /// Writes what somebody wrote late into a retired file as a copy beside it, and takes note of the state it has now. One
+    /// that is being written to is left alone, within reason.
+    fn look_late(&self, one: &mut Retired, now: Duration) -> Result<Looked> {
+        let path = self.root.join(&one.rel);
+        // Taken before it is read: what is written in between is a difference to it.
+        let stamp = dir::stat_file(&one.file).at("read", &path)?.1;
+        // The last look is at the content: on a coarse clock, two writes within a tick have one time.
+        if same_content(stamp, one.stamp) && now < one.until {
+            return Ok(Looked::Nothing);
+        }
+        if now < one.until.saturating_add(self.settings.patience) && !self.until_quiet(stamp).is_zero() {
+            return Ok(Looked::Moving);
+        }
         let mut bytes = Vec::new();
         let mut file = &one.file;
-        io::Seek::rewind(&mut file).at("read", &self.root.join(&one.rel))?;
+        io::Seek::rewind(&mut file).at("read", &path)?;
         let limit = self.settings.file_bytes_max;
-        io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes).at("read", &self.root.join(&one.rel))?;
-        let place = Place::parse(&one.rel)?;
-        let dir = self.make_folder(&place)?;
-        // Nothing to keep: emptied and left so, as before, or already the file's content.
+        io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes).at("read", &path)?;
         let digest = Digest32::of(&bytes);
-        if bytes.is_empty() || digest == one.digest || self.found(&place).is_ok_and(|found| found == Some(digest)) {
+        let looked = if digest == one.digest {
+            Looked::Nothing
+        } else if bytes.is_empty() {
+            Looked::Emptied
+        } else {
+            self.keep_late(&one.rel, &bytes, digest)?.map_or(Looked::Nothing, Looked::Kept)
+        };
+        (one.stamp, one.digest) = (stamp, digest);
+        Ok(looked)
+    }
+
+    /// Returns the copy, unless that is what the file says anyway.
+    fn keep_late(&self, rel: &str, bytes: &[u8], digest: Digest32) -> Result<Option<String>> {
+        let place = Place::parse(rel)?;
+        let dir = self.make_folder(&place)?;
+        if self.found(&place).is_ok_and(|found| found == Some(digest)) {
             return Ok(None);
         }
         let temp = self.temp_name(place.name());
-        durable::stage_as(&*self.world, &dir, &temp, &bytes, |_| Ok(())).at("keep", dir.path())?;
+        durable::stage_as(&*self.world, &dir, &temp, bytes, |_| Ok(())).at("keep", dir.path())?;
         let copy = self.keep(&dir, &temp, place.name())?;
         dir.sync().at("keep", dir.path())?;
-        let folder = one.rel.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = rel.rsplit_once('/').map_or("", |(folder, _)| folder);
         Ok(Some(format!("{folder}/{}", copy.to_string_lossy())))
     }
 
+    /// Watches one more; where that is one too many, the oldest goes that is not in the middle of a save.
     fn retire(&self, one: Retired) {
-        let oldest = {
+        let goes = {
             let mut retired = locked(&self.retired);
             retired.push_back(one);
-            if retired.len() > RETIRED_MAX { retired.pop_front() } else { None }
+            if retired.len() > RETIRED_MAX {
+                let is_at_rest = |one: &Retired| {
+                    one.stamp.size > 0
+                        && dir::stat_file(&one.file).is_ok_and(|(_, stamp)| same_content(stamp, one.stamp))
+                };
+                let at = retired.iter().take(RETIRED_MAX).position(is_at_rest).unwrap_or_default();
+                retired.remove(at)
+            } else {
+                None
+            }
         };
-        if let Some(oldest) = oldest
-            && !dir::stat_file(&oldest.file).is_ok_and(|(_, stamp)| same_content(stamp, oldest.stamp))
-            && let Err(error) = self.keep_late(&oldest)
+        if let Some(mut one) = goes
+            && let Err(error) = self.look_late(&mut one, Duration::MAX)
         {
-            tracing::error!(%error, rel = oldest.rel, "a late write to a replaced file could not be kept");
+            tracing::error!(%error, rel = one.rel, "a late write to a replaced file could not be kept");
         }
     }
 
@@ -449,12 +507,7 @@ impl Vault {
             let wait = match &current {
                 None => self.settings.quiet,
                 Some(current) if locked(&self.written).get(place.rel()) == Some(&current.stamp) => Duration::ZERO,
-                Some(current) => match self.world.now_us().checked_sub(current.stamp.mtime_ns / 1000) {
-                    Some(age_us @ 0..) => {
-                        self.settings.quiet.saturating_sub(Duration::from_micros(age_us.unsigned_abs()))
-                    }
-                    Some(_) | None => Duration::ZERO,
-                },
+                Some(current) => self.until_quiet(current.stamp),
             };
             match current {
                 Some(current) if wait.is_zero() || waited >= self.settings.patience => return Ok(Some(current)),
@@ -464,6 +517,14 @@ impl Vault {
             let wait = wait.max(Duration::from_millis(1));
             pause(wait);
             waited += wait;
+        }
+    }
+
+    /// How long it takes until nobody has written for a moment, if nobody does. A time to come says nothing.
+    fn until_quiet(&self, stamp: Stamp) -> Duration {
+        match self.world.now_us().checked_sub(stamp.mtime_ns / 1000) {
+            Some(age_us @ 0..) => self.settings.quiet.saturating_sub(Duration::from_micros(age_us.unsigned_abs())),
+            Some(_) | None => Duration::ZERO,
         }
     }
 

@@ -343,6 +343,121 @@ fn a_late_write_through_an_old_handle_is_kept() {
 }
 
 #[test]
+fn a_save_into_what_was_in_place_for_a_moment_only_is_kept() {
+    use std::io::Write;
+    // What was replaced is not what was expected, or it cannot be compared; then neither can what comes back.
+    for n_unreadable in [0, 1, 2] {
+        let room = Room::new();
+        append(&room, "old").unwrap();
+        let path = room.path(LIN);
+        let (send, receive) = std::sync::mpsc::sync_channel(1);
+        room.world.arm_times("vault.comparing", 0, n_unreadable, io::ErrorKind::Other);
+        if n_unreadable == 0 {
+            let path = path.clone();
+            room.world.meanwhile("vault.staged", move || crate::world::save(&path, "a person's"));
+        }
+        room.world.meanwhile("durable.renamed", move || {
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "old and ours");
+            send.send(std::fs::File::options().write(true).open(path).unwrap()).unwrap();
+        });
+        let done = append(&room, " and ours");
+        assert_eq!(done.is_ok(), n_unreadable == 0);
+        let mut editor = receive.recv().unwrap();
+        let before = room.text(LIN);
+        assert_eq!(before, if n_unreadable == 0 { "a person's and ours" } else { "old" });
+        assert!(room.vault.tend().is_empty());
+        editor.set_len(0).unwrap();
+        editor.write_all(b"their next words").unwrap();
+        let kept = room.vault.tend();
+        assert_eq!(kept.len(), 1, "{n_unreadable}");
+        assert_eq!((room.text(&kept[0]).as_str(), room.text(LIN)), ("their next words", before));
+    }
+}
+
+#[test]
+fn a_late_save_is_kept_whole_however_many_looks_it_takes() {
+    use std::io::Write;
+    let room = Room::new();
+    append(&room, "old").unwrap();
+    let mut editor = std::fs::File::options().write(true).open(room.path(LIN)).unwrap();
+    append(&room, " and ours").unwrap();
+    editor.set_len(0).unwrap();
+    assert!(room.vault.tend().is_empty(), "nothing to keep yet");
+    room.world.pass(std::time::Duration::from_secs(4));
+    assert!(room.vault.tend().is_empty());
+    room.world.pass(std::time::Duration::from_secs(4));
+    editor.write_all(b"half").unwrap();
+    let half = room.vault.tend();
+    editor.write_all(b" and whole").unwrap();
+    let whole = room.vault.tend();
+    assert_eq!((half.len(), whole.len()), (1, 1));
+    assert_eq!(room.text(&whole[0]), "half and whole");
+    room.world.pass(std::time::Duration::from_secs(6));
+    assert!(room.vault.tend().is_empty());
+}
+
+#[test]
+fn a_late_write_that_leaves_size_and_time_alone_is_kept() {
+    use std::io::{Seek, Write};
+    let room = Room::new();
+    append(&room, "old").unwrap();
+    let mut editor = std::fs::File::options().write(true).open(room.path(LIN)).unwrap();
+    let time = editor.metadata().unwrap().modified().unwrap();
+    append(&room, " and ours").unwrap();
+    editor.rewind().unwrap();
+    editor.write_all(b"new").unwrap();
+    // As a coarse clock would have it.
+    editor.set_modified(time).unwrap();
+    room.world.pass(std::time::Duration::from_secs(6));
+    let kept = room.vault.tend();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(room.text(&kept[0]), "new");
+}
+
+#[test]
+fn what_is_written_this_very_moment_is_not_copied_by_halves() {
+    use std::io::Write;
+    let room = Room::new();
+    append(&room, "old").unwrap();
+    let mut editor = std::fs::File::options().write(true).open(room.path(LIN)).unwrap();
+    append(&room, " and ours").unwrap();
+    editor.set_len(0).unwrap();
+    editor.write_all(b"half").unwrap();
+    let mtime_us = |file: &std::fs::File| {
+        let metadata = file.metadata().unwrap();
+        metadata.mtime() * 1_000_000 + metadata.mtime_nsec() / 1000
+    };
+    // The world's clock follows the file's.
+    let ahead_us = crate::world::NOW_US;
+    let start_us = mtime_us(&editor);
+    room.world.set_now_us(start_us);
+    assert!(room.vault.tend().is_empty());
+    editor.write_all(b" and whole").unwrap();
+    room.world.set_now_us(mtime_us(&editor));
+    assert!(room.vault.tend().is_empty());
+    room.world.set_now_us(ahead_us);
+    let kept = room.vault.tend();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(room.text(&kept[0]), "half and whole");
+}
+
+#[test]
+fn an_emptied_file_is_watched_whatever_else_is_replaced() {
+    use std::io::Write;
+    let room = Room::new();
+    append(&room, "old").unwrap();
+    // Emptied, and not written to for so long that it is built upon.
+    let mut editor = std::fs::File::create(room.path(LIN)).unwrap();
+    for _ in 0..300 {
+        append(&room, ".").unwrap();
+    }
+    editor.write_all(b"a person's late words").unwrap();
+    let kept = room.vault.tend();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(room.text(&kept[0]), "a person's late words");
+}
+
+#[test]
 fn where_names_cannot_be_exchanged_a_change_before_the_rename_is_still_seen() {
     let mut room = Room::new();
     append(&room, "a\n").unwrap();

@@ -15,6 +15,19 @@ pub(crate) struct TestWorld {
     real: RealWorld,
     now_us: AtomicI64,
     armed: Mutex<Vec<Fault>>,
+    acts: Mutex<Vec<Act>>,
+}
+
+/// What somebody does when a point is passed.
+struct Act {
+    point: &'static str,
+    run: Box<dyn FnOnce() + Send>,
+}
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Act").field("point", &self.point).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -27,7 +40,12 @@ struct Fault {
 
 impl TestWorld {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { real: RealWorld::new(), now_us: AtomicI64::new(NOW_US), armed: Mutex::default() })
+        Arc::new(Self {
+            real: RealWorld::new(),
+            now_us: AtomicI64::new(NOW_US),
+            armed: Mutex::default(),
+            acts: Mutex::default(),
+        })
     }
 
     /// Lets a point fail once, after passing it `skip` times.
@@ -37,6 +55,11 @@ impl TestWorld {
 
     pub(crate) fn arm_times(&self, point: &'static str, skip: usize, times: usize, kind: io::ErrorKind) {
         self.armed.lock().unwrap().push(Fault { point, skip, times, kind });
+    }
+
+    /// Runs something when a point is next passed, once.
+    pub(crate) fn meanwhile(&self, point: &'static str, run: impl FnOnce() + Send + 'static) {
+        self.acts.lock().unwrap().push(Act { point, run: Box::new(run) });
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -62,6 +85,10 @@ impl World for TestWorld {
     }
 
     fn reach(&self, point: &'static str) -> io::Result<()> {
+        let acts: Vec<_> = self.acts.lock().unwrap().extract_if(.., |act| act.point == point).collect();
+        for act in acts {
+            (act.run)();
+        }
         let mut armed = self.armed.lock().unwrap();
         for fault in armed.iter_mut().filter(|fault| fault.point == point) {
             if fault.skip > 0 {
