@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+mod late;
 pub mod place;
 pub mod scan;
 pub mod write;
@@ -80,7 +81,7 @@ pub struct Vault {
     freed: Condvar,
     /// What we wrote last, so that our own writes are not taken for somebody's half-written ones.
     written: Mutex<HashMap<String, Stamp>>,
-    retired: Mutex<VecDeque<write::Retired>>,
+    retired: Mutex<VecDeque<late::Retired>>,
 }
 
 impl std::fmt::Debug for Vault {
