@@ -107,6 +107,8 @@ impl Inner {
         self.tasks.join();
         // What is derived is made again by whoever has the root next.
         self.still_ours()?;
+        // A last look for what was saved into files that were just replaced.
+        self.vault.tend();
         // What cannot be written now is found by the next process: its jobs are not done.
         let flushed = match self.flush_now() {
             Err(error) if error.kind().is_transient() && self.paused().is_some() => {
