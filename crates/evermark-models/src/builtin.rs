@@ -81,7 +81,22 @@ impl BuiltinEmbedder {
         sum.iter_mut().for_each(|x| *x /= length);
         Some(sum)
     }
+
+    fn read_all(&self, texts: &[String]) -> Vec<Result<Vec<f32>, EmbedError>> {
+        let mut space = Workspace::new(self.table);
+        let unreadable = || EmbedError {
+            kind: ErrorKind::Invalid,
+            class: EmbedError::UNREADABLE,
+            message: "the built-in model reads Latin script only, and most of this text is in none that it knows"
+                .to_owned(),
+            retry_after: None,
+        };
+        texts.iter().map(|text| self.vector(text, &mut space).ok_or_else(unreadable)).collect()
+    }
 }
+
+/// Texts of one call that a second thread is started for: they take it some milliseconds.
+const WORTH_A_THREAD: usize = 256;
 
 /// Returns the built-in model.
 pub fn model() -> ModelId {
@@ -109,17 +124,21 @@ impl Embedder for BuiltinEmbedder {
         self.embed_each(texts, purpose, deadline).into_iter().collect()
     }
 
-    /// Queries and passages are read alike, and no call takes long enough to need a deadline.
+    /// Queries and passages are read alike, and no call takes long enough to need a deadline. Many texts are read on two threads.
     fn embed_each(&self, texts: &[String], _: Purpose, _: Duration) -> Vec<Result<Vec<f32>, EmbedError>> {
-        let mut space = Workspace::new(self.table);
-        let unreadable = || EmbedError {
-            kind: ErrorKind::Invalid,
-            class: EmbedError::UNREADABLE,
-            message: "the built-in model reads Latin script only, and most of this text is in none that it knows"
-                .to_owned(),
-            retry_after: None,
-        };
-        texts.iter().map(|text| self.vector(text, &mut space).ok_or_else(unreadable)).collect()
+        if texts.len() < WORTH_A_THREAD {
+            return self.read_all(texts);
+        }
+        let (left, right) = texts.split_at(texts.len() / 2);
+        std::thread::scope(|scope| {
+            let right = scope.spawn(|| self.read_all(right));
+            let mut all = self.read_all(left);
+            match right.join() {
+                Ok(mut right) => all.append(&mut right),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+            all
+        })
     }
 
     fn is_costly(&self) -> bool {

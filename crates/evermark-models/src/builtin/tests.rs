@@ -162,3 +162,17 @@ const CASES: &[(&str, &[u16])] = &[
     ("ǅungla ŉ", &[100, 100]),
     ("ǆ ﷺ", &[100, 100]),
 ];
+
+#[test]
+fn many_texts_are_read_as_few_are() {
+    let embedder = BuiltinEmbedder::new();
+    let texts: Vec<String> = (0..WORTH_A_THREAD * 2 + 1)
+        .map(|n| if n % 7 == 0 { "我下周三去上海".to_owned() } else { format!("The kettle number {n} whistles.") })
+        .collect();
+    let together = embedder.embed_each(&texts, Purpose::Passage, Duration::from_secs(1));
+    assert_eq!(together.len(), texts.len());
+    for (text, outcome) in texts.iter().zip(together) {
+        let alone = embedder.embed_each(std::slice::from_ref(text), Purpose::Passage, Duration::from_secs(1)).remove(0);
+        assert_eq!(outcome.ok(), alone.ok(), "{text}");
+    }
+}
