@@ -3,15 +3,23 @@
 //! What is measured runs in a process of its own, one for each size, and never in the one that indexed the root: memory that
 //! was once used is not given back, and would be counted for what comes after.
 
+mod aims;
 mod churn;
 mod commits;
 mod embed;
+mod figures;
 mod generate;
 mod ingest;
+mod latency;
 mod measure;
+mod picture;
+mod process;
+mod report;
 mod retrieval;
 mod search;
 mod start;
+mod table;
+mod wire;
 
 use crate::cli::{BenchArgs, BenchCommand};
 use crate::config::{Config, Embedding, Environment, Flags, Root, Source};
@@ -27,6 +35,8 @@ pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> a
         BenchCommand::Ingest(args) => (Bench::Ingest, args),
         BenchCommand::Search(args) => (Bench::Search, args),
         BenchCommand::Start(args) => (Bench::Start, args),
+        BenchCommand::Figures(args) => return figures::run(args, env, out),
+        BenchCommand::Report(args) => return report::run(args, out),
         BenchCommand::Embed(args) => return embed::run(args, out),
         BenchCommand::Churn(args) => return churn::run(args, out),
         BenchCommand::Commits(args) => return commits::run(args, env, out),

@@ -122,7 +122,7 @@ impl Command {
             | Self::Service(_)
             | Self::Model(_) => false,
             // The daemon that it starts has the engine.
-            Self::Bench(BenchCommand::Churn(_) | BenchCommand::RetrievalConvert(_)) => false,
+            Self::Bench(BenchCommand::Churn(_) | BenchCommand::Report(_) | BenchCommand::RetrievalConvert(_)) => false,
             Self::Serve(_)
             | Self::Adopt(_)
             | Self::Add(_)
@@ -448,6 +448,10 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
+    /// Everything that is aimed at, in one run, each beside what this machine allows
+    Figures(FiguresArgs),
+    /// Turn what `bench figures` has measured into tables in Markdown and into pictures
+    Report(ReportArgs),
     /// From Markdown files to searchable facts
     Ingest(BenchArgs),
     /// How long searches take, per method and number of clients
@@ -465,6 +469,61 @@ pub(crate) enum BenchCommand {
     Retrieval(RetrievalArgs),
     /// Turn a published data set into one that `bench retrieval` reads, on standard output
     RetrievalConvert(ConvertArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "For each size a root is made up, indexed, searched in this process and over HTTP, edited, and searched while files\n\
+    are dropped into it, while it merges and while it rebuilds. Beside each figure stands what is aimed at, and the limit: bytes\n\
+    that must be read / memory bandwidth, and so on, measured in the same run. Roots are removed again.\n\n\
+    Examples:\n  evermark bench figures --facts 20000,100000 --out figures.json\n  \
+    evermark bench figures --facts 1000000 --users 1000 --dir /dev/shm"
+)]
+pub(crate) struct FiguresArgs {
+    /// Facts to make up, a size each; a fifth as many episodes come with them
+    #[arg(long, default_value = "20000", value_delimiter = ',', value_name = "N")]
+    pub(crate) facts: Vec<u32>,
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) users: u32,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Searches per method and number of clients
+    #[arg(long, default_value_t = 2000, value_name = "N")]
+    pub(crate) queries: u32,
+    /// Clients that search at once, besides one alone
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub(crate) clients: u16,
+    /// Files edited while idle, and as many again while other files rain in
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub(crate) edits: u32,
+    /// Facts of the files that are dropped while searches go on, at most as many as there are
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    pub(crate) batch: u32,
+    /// Seconds for which merging, and rebuilding, is repeated at most, until a thousand searches met it
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    pub(crate) repeat_seconds: u32,
+    /// Fresh processes to start
+    #[arg(long, default_value_t = 15, value_name = "N")]
+    pub(crate) starts: u32,
+    /// Minutes to leave the daemon alone before its memory is read once more; it forgets idle users after ten
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) rest_minutes: u32,
+    /// Make the roots in this folder, and measure its disk [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Write the figures to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Reports that `--out` wrote
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Draw into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plot: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -1,18 +1,29 @@
-//! What a process and a folder weigh, and how latencies are summed up.
+//! What a process and a folder weigh, and how figures are read back.
 
+pub(super) use super::latency::{latencies, ms};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
 
 /// What this process holds now. Linux only; elsewhere the figures are null.
 pub(super) fn process() -> Value {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut held = held_by("self");
+    // One of them is the look itself.
+    held["descriptors"] = held["descriptors"].as_u64().map(|n| n - 1).into();
+    held
+}
+
+/// What a process holds now, by its number. Linux only; elsewhere, and where there is no such process, the figures are null.
+pub(super) fn held_by(pid: &str) -> Value {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     json!({
         "rss_bytes": status_bytes(&status, "VmRSS"),
         "rss_max_bytes": status_bytes(&status, "VmHWM"),
         "threads": status_number(&status, "Threads"),
-        "descriptors": std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64 - 1),
+        "descriptors": std::fs::read_dir(format!("/proc/{pid}/fd")).ok().map(|entries| entries.count() as u64),
+        // What was handed to the kernel, whether or not it has reached a disk.
+        "written_bytes": status_number(&io, "wchar"),
     })
 }
 
@@ -70,26 +81,18 @@ fn walk(path: &Path, visit: &mut dyn FnMut(&std::fs::Metadata, &Path)) {
     }
 }
 
-/// Returns p50, p95, p99 and the slowest, in milliseconds. `took` must not be empty.
-pub(super) fn latencies(mut took: Vec<Duration>) -> Value {
-    took.sort_unstable();
-    // The nearest rank: the least value that this share of all does not exceed.
-    let at =
-        |percent: usize| took.get((took.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
-    json!({ "n": took.len(), "p50_ms": ms(at(50)), "p95_ms": ms(at(95)), "p99_ms": ms(at(99)), "max_ms": ms(at(100)) })
-}
-
-/// Returns milliseconds with three digits after the point.
-pub(super) fn ms(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
 /// Returns a figure of a report, for people.
 pub(super) fn figure(report: &Value, pointer: &str, digits: usize) -> String {
     report
         .pointer(pointer)
         .and_then(Value::as_f64)
         .map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
+}
+
+/// Returns a figure of a report in another unit, for people.
+pub(super) fn figure_of(report: &Value, pointer: &str, unit: f64, digits: usize) -> String {
+    let number = report.pointer(pointer).and_then(Value::as_f64);
+    number.map_or_else(|| "-".to_owned(), |number| format!("{:.digits$}", number * unit))
 }
 
 /// Returns a number of bytes of a report, for people.

@@ -18,7 +18,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const METHODS: [(&str, MethodName); 3] =
+pub(super) const METHODS: [(&str, MethodName); 3] =
     [("keyword", MethodName::Keyword), ("vector", MethodName::Vector), ("hybrid", MethodName::Hybrid)];
 const TOP_K: i64 = 10;
 
@@ -66,13 +66,13 @@ pub(super) fn run(config: &Config, env: &Environment, made: &Made, args: &BenchA
 }
 
 /// A search to be made.
-struct Question {
-    user: String,
-    query: String,
+pub(super) struct Question {
+    pub(super) user: String,
+    pub(super) query: String,
 }
 
 /// Takes three to five words of facts, from every part of the root.
-fn questions(made: &Made, n: usize, seed: u64) -> Vec<Question> {
+pub(super) fn questions(made: &Made, n: usize, seed: u64) -> Vec<Question> {
     let mut rng = Rng::with_seed(seed ^ 0x9e37_79b9);
     let one = |rng: &mut Rng| {
         let (user, text) = rng.choice(&made.samples)?;

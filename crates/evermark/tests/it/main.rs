@@ -16,6 +16,7 @@ mod daemon;
 mod deploy;
 mod doctor;
 mod faults;
+mod figures;
 mod index;
 mod kit;
 #[cfg(feature = "lance")]

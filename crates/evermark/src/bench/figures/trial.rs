@@ -1,0 +1,280 @@
+//! The daemon on trial: what it does from its start to its end, measured from outside.
+
+use super::ask::{self, Place, Request, all_at_once, keep_asking, within};
+use super::edits::Files;
+use super::stir::{Stir, waiting};
+use crate::bench::generate::{Made, Spec};
+use crate::bench::latency::latencies;
+use crate::bench::measure::allocated;
+use crate::bench::process::Process;
+use crate::bench::search::{METHODS, Question, questions};
+use crate::bench::wire::Wire;
+use crate::cli::FiguresArgs;
+use crate::client::Client;
+use crate::clock;
+use crate::output::note;
+use anyhow::{Context, anyhow, ensure};
+use fastrand::Rng;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const SEARCH: &str = "/api/v1/memory/search";
+/// What an answer says that found something.
+const FINDS: &str = "\"episodes\":[{";
+/// The daemon gets this long to come to rest before its memory is read.
+const REST: Duration = Duration::from_secs(2);
+/// A person looks this often; it is also how exactly an edit is timed.
+const GLANCE: Duration = Duration::from_millis(2);
+const GLANCE_BUSY: Duration = Duration::from_millis(10);
+/// People who save files while others rain in.
+const EDITORS: usize = 4;
+/// Searches a second beside other work: each counts from when it was due.
+const PACE: f64 = 200.0;
+/// Merging and rebuilding are repeated until so many searches met them, or it takes too long.
+const SAMPLES: u32 = 1000;
+/// Files rain in for this long at most, whatever edits are left.
+const LONG: Duration = Duration::from_secs(120);
+
+/// One size's daemon, and what is needed to keep it busy.
+pub(super) struct Trial<'a> {
+    args: &'a FiguresArgs,
+    spec: Spec,
+    root: &'a Path,
+    folder: &'a Path,
+    log: PathBuf,
+    questions: Vec<Question>,
+    /// A search for each question, per method.
+    requests: Vec<Vec<Request>>,
+}
+
+/// Searches over HTTP, memory, disk, searches beside other work, edits.
+type Served = (Vec<Value>, Value, Value, Value, Value);
+
+impl<'a> Trial<'a> {
+    pub(super) fn new(
+        args: &'a FiguresArgs,
+        spec: Spec,
+        made: &Made,
+        root: &'a Path,
+        folder: &'a Path,
+    ) -> anyhow::Result<Self> {
+        let questions = questions(made, args.queries.max(1) as usize, args.seed);
+        ensure!(!questions.is_empty(), "a root without facts");
+        let of = |(name, _)| questions.iter().map(|question| request(question, name)).collect();
+        let requests = METHODS.into_iter().map(of).collect();
+        Ok(Self { args, spec, root, folder, log: folder.join("daemon.log"), questions, requests })
+    }
+
+    /// Starts a new process again and again, and asks it once.
+    pub(super) fn starts(&self) -> anyhow::Result<Value> {
+        note(format_args!("  starting {} times …", self.args.starts));
+        let mut rng = Rng::with_seed(self.args.seed);
+        let (mut listens, mut answers) = (Vec::new(), Vec::new());
+        for _ in 0..self.args.starts.max(1) {
+            let question = rng.choice(&self.questions).context("no questions")?;
+            let request = request(question, "hybrid");
+            let started = clock::now();
+            let (daemon, url, listening) = Process::daemon(self.root, &self.log)?;
+            let place = Place { url, finds: FINDS };
+            let (_, found) = ask::ask(&mut Wire::connect(&place.url)?, &place, &request)?;
+            answers.push(started.elapsed());
+            listens.push(listening);
+            ensure!(found, "the first answer after a start is empty");
+            daemon.stop()?;
+        }
+        Ok(json!({ "listens": latencies(listens), "first_answer": latencies(answers) }))
+    }
+
+    /// Does everything else with one daemon.
+    pub(super) fn serve(&mut self) -> anyhow::Result<Served> {
+        let (daemon, url, _) = Process::daemon(self.root, &self.log)?;
+        let done = self.act(&daemon, &Place { url, finds: FINDS });
+        match done {
+            Ok(served) => daemon.stop().map(|()| served),
+            Err(error) => Err(daemon.fails("could not be measured").context(error)),
+        }
+    }
+
+    fn act(&self, daemon: &Process, place: &Place) -> anyhow::Result<Served> {
+        let mut memory = Map::new();
+        clock::pause(REST);
+        memory.insert("idle".to_owned(), daemon.held());
+        let disk = self.disk(place)?;
+        note("  searching over HTTP …");
+        let first = self.ask_every_user(place)?;
+        memory.insert("searched".to_owned(), daemon.held());
+        let mut searches = Vec::new();
+        for ((name, _), requests) in METHODS.iter().zip(&self.requests) {
+            for n_clients in [1, usize::from(self.args.clients.max(1))] {
+                let mut search = all_at_once(place, requests, n_clients)?;
+                (search["method"], search["over"]) = ((*name).into(), "http".into());
+                searches.push(search);
+            }
+        }
+        if self.args.rest_minutes > 0 {
+            note(format_args!("  resting for {} minutes …", self.args.rest_minutes));
+            clock::pause(Duration::from_secs(60 * u64::from(self.args.rest_minutes)));
+            memory.insert("rested".to_owned(), daemon.held());
+        }
+        memory.insert("before_edits".to_owned(), daemon.held());
+
+        note(format_args!("  {} edits, idle …", self.args.edits));
+        let mut files = Files::new(self.root, self.spec, self.args.seed);
+        let idle = self.edits_idle(&mut files, place)?;
+        note("  making files to drop …");
+        let n_facts = (self.args.batch.min(self.spec.n_facts) / 2).max(self.spec.n_users);
+        let mut stir = Stir::new(self.root, self.spec, n_facts, &self.folder.join("stage"))?;
+        let stop = AtomicBool::new(false);
+        let (spans, asked, busy) = std::thread::scope(|scope| {
+            let searcher = scope.spawn(|| keep_asking(place, &self.requests, PACE, &stop));
+            let done = self.disturb(files, &mut stir, place);
+            stop.store(true, Ordering::Release);
+            let asked = searcher.join().map_err(|_| anyhow!("the thread that searches panicked"))??;
+            let (spans, busy) = done?;
+            Ok::<_, anyhow::Error>((spans, asked, busy))
+        })?;
+        let names = METHODS.map(|(name, _)| name);
+        let mut during = Map::new();
+        for (name, spans) in [("ingest", &spans.ingest), ("compaction", &spans.compaction), ("rebuild", &spans.rebuild)]
+        {
+            during.insert(name.to_owned(), within(&asked, spans, &names));
+        }
+        during["ingest"]["facts_per_s"] = spans.facts_per_s.round().into();
+        memory.insert("end".to_owned(), daemon.held());
+        memory.insert("first_search_of_a_user".to_owned(), first);
+        Ok((searches, memory.into(), disk, during.into(), json!({ "idle": idle, "ingest": busy })))
+    }
+
+    /// Asks once for every user: whatever is kept for a user in memory is there then.
+    fn ask_every_user(&self, place: &Place) -> anyhow::Result<Value> {
+        let mut wire = Wire::connect(&place.url)?;
+        let mut seen = BTreeSet::new();
+        let firsts = self.questions.iter().filter(|question| seen.insert(&question.user));
+        let took = firsts.map(|question| Ok(ask::ask(&mut wire, place, &request(question, "hybrid"))?.0));
+        Ok(latencies(took.collect::<anyhow::Result<_>>()?))
+    }
+
+    fn disk(&self, place: &Place) -> anyhow::Result<Value> {
+        let status = Client::new(&place.url, None).get("/api/v1/evermark/status")?;
+        let index = status.pointer("/data/index").context("a status without an index")?;
+        let reserve = index["ballast"]["bytes"].as_u64().unwrap_or_default();
+        let all = allocated(&self.root.join(".index"));
+        Ok(json!({
+            "index_bytes": all.saturating_sub(reserve),
+            "reserve_bytes": reserve,
+            "live_bytes": index["live_bytes"],
+            "dead_bytes": index["dead_bytes"],
+        }))
+    }
+
+    fn edits_idle(&self, files: &mut Files, place: &Place) -> anyhow::Result<Value> {
+        let mut wire = Wire::connect(&place.url)?;
+        let mut rng = Rng::with_seed(self.args.seed);
+        let mut took = Vec::new();
+        for _ in 0..self.args.edits {
+            // Nobody saves in step with the daemon's own clock.
+            clock::pause(Duration::from_millis(rng.u64(0..100)));
+            took.push(files.edit(&mut wire, place, GLANCE)?);
+        }
+        Ok(latencies(took))
+    }
+
+    /// Drops files while people edit, then merges, then rebuilds.
+    fn disturb(&self, files: Files, stir: &mut Stir, place: &Place) -> anyhow::Result<(Spans, Value)> {
+        let mut spans = Spans::default();
+        note("  dropping files while others are edited …");
+        let left = AtomicU32::new(self.args.edits);
+        let over = AtomicBool::new(false);
+        let began = clock::now();
+        let took = std::thread::scope(|scope| {
+            let editors = files.split(EDITORS).into_iter().map(|mut part| {
+                let (left, over) = (&left, &over);
+                scope.spawn(move || -> anyhow::Result<Vec<Duration>> {
+                    let mut wire = Wire::connect(&place.url)?;
+                    let mut took = Vec::new();
+                    while !over.load(Ordering::Acquire) && take_one(left) {
+                        took.push(part.edit(&mut wire, place, GLANCE_BUSY)?);
+                    }
+                    Ok(took)
+                })
+            });
+            let editors = editors.collect::<Vec<_>>();
+            let is_enough =
+                || editors.iter().all(|editor| editor.is_finished()) || began.elapsed() > LONG || self.args.edits == 0;
+            let stirred = stir.until(place, is_enough);
+            over.store(true, Ordering::Release);
+            let mut took = Vec::new();
+            for editor in editors {
+                took.extend(editor.join().map_err(|_| anyhow!("a thread that edits panicked"))??);
+            }
+            let (span, n_facts) = stirred?;
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+            let rate = n_facts as f64 / (span.1 - span.0).as_secs_f64();
+            (spans.facts_per_s, spans.ingest) = (rate, vec![span]);
+            Ok::<_, anyhow::Error>(took)
+        })?;
+
+        note("  merging …");
+        let limit = Duration::from_secs(self.args.repeat_seconds.into());
+        spans.compaction = repeated(limit, || {
+            stir.one(place)?;
+            work(place, "/api/v1/evermark/index/compact")
+        })?;
+        note("  rebuilding …");
+        spans.rebuild = repeated(limit, || work(place, "/api/v1/evermark/index/rebuild"))?;
+        let client = Client::new(&place.url, None);
+        ensure!(waiting(&client)? == Some(0), "files wait after a rebuild");
+        Ok((spans, latencies(took)))
+    }
+}
+
+/// When what went on.
+#[derive(Default)]
+struct Spans {
+    ingest: Vec<(Instant, Instant)>,
+    facts_per_s: f64,
+    compaction: Vec<(Instant, Instant)>,
+    rebuild: Vec<(Instant, Instant)>,
+}
+
+fn take_one(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok()
+}
+
+/// Repeats until so much time was taken that enough searches fell into it.
+fn repeated(
+    limit: Duration,
+    mut act: impl FnMut() -> anyhow::Result<(Instant, Instant)>,
+) -> anyhow::Result<Vec<(Instant, Instant)>> {
+    let wanted = Duration::from_secs_f64(f64::from(SAMPLES) / PACE);
+    let began = clock::now();
+    let mut spans = Vec::new();
+    loop {
+        spans.push(act()?);
+        let taken: Duration = spans.iter().map(|(from, to)| *to - *from).sum();
+        if taken >= wanted || began.elapsed() >= limit {
+            return Ok(spans);
+        }
+    }
+}
+
+/// Has the daemon do long work. Returns when that was.
+fn work(place: &Place, path: &str) -> anyhow::Result<(Instant, Instant)> {
+    let client = Client::new(&place.url, None);
+    let started = clock::now();
+    let mut last = Value::Null;
+    client.post_lines(path, &json!({}), |line| {
+        last = line;
+        Ok(())
+    })?;
+    ensure!(last["event"] == "done", "{path} failed: {last}");
+    Ok((started, clock::now()))
+}
+
+fn request(question: &Question, method: &str) -> Request {
+    let body = json!({ "user_id": question.user, "query": question.query, "method": method, "top_k": 10 });
+    Request { path: SEARCH, body: body.to_string() }
+}

@@ -1,0 +1,60 @@
+//! `evermark bench report`: what was measured, as tables for the documents and as pictures. Nothing is measured here.
+
+mod plot;
+
+use super::figures::{described, remarks, rows, title};
+use super::{aims, table};
+use crate::cli::ReportArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::{Out, note};
+use anyhow::Context;
+use serde_json::Value;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+pub(super) fn run(args: &ReportArgs, out: &mut Out) -> anyhow::Result<Exit> {
+    let mut figures = Vec::new();
+    for path in &args.files {
+        let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let report: Value = serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;
+        match report["bench"].as_str() {
+            Some("figures") => figures.push(report),
+            _ => {
+                let message = format!("{} is no report of `bench figures`", path.display());
+                return Err(Failure::new(Exit::Usage, message).into());
+            }
+        }
+    }
+    for report in &figures {
+        for line in described(&report["limits"]) {
+            out.line(format_args!("{line}\n"));
+        }
+        for size in report["sizes"].as_array().into_iter().flatten() {
+            out.line(format_args!("### {}\n", title(size)));
+            for line in table::markdown(aims::HEADINGS, &rows(size, &report["limits"])) {
+                out.line(line);
+            }
+            out.line("");
+            for line in remarks(size, &report["limits"]) {
+                out.line(format_args!("- {line}"));
+            }
+            out.line("");
+        }
+    }
+    if let Some(folder) = &args.plot {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let sizes = figures.iter().flat_map(|report| report["sizes"].as_array().into_iter().flatten());
+        if let Some(svg) = plot::latency(&sizes.collect::<Vec<_>>()) {
+            write(&folder.join("latency.svg"), &svg)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let written = File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    note(format_args!("{}", path.display()));
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The pictures: how long searches take as there are more facts.
+
+use crate::bench::aims::{count, digits};
+use crate::bench::picture::{LEFT, RIGHT, Scale, WIDTH, axis, polyline, put};
+use serde_json::Value;
+
+const HEIGHT: f64 = 420.0;
+const PANEL: (f64, f64) = (64.0, 370.0);
+
+/// Methods and their colours.
+const METHODS: [(&str, &str); 3] = [("keyword", "#2e8b57"), ("vector", "#1f5fa8"), ("hybrid", "#6a4c93")];
+
+/// Returns latency over the number of facts, or nothing when there is less than one size with searches over HTTP.
+pub(super) fn latency(sizes: &[&Value]) -> Option<String> {
+    let mut points = Vec::new();
+    for size in sizes {
+        let Some(facts) = size["facts"].as_f64() else { continue };
+        for search in size["search"].as_array().into_iter().flatten() {
+            if search["over"] != "http" || search["clients"] != 1 {
+                continue;
+            }
+            let method = METHODS.iter().position(|(name, _)| search["method"] == *name);
+            let took = |key: &str| search.pointer(&format!("/took/{key}")).and_then(Value::as_f64);
+            if let (Some(method), Some(p50), Some(p99)) = (method, took("p50_ms"), took("p99_ms")) {
+                points.push((facts, method, p50, p99));
+            }
+        }
+    }
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (least, most) = (points.first()?.0, points.last()?.0);
+    let x = |facts: f64| {
+        let share = if most > least { (facts / least).ln() / (most / least).ln() } else { 0.5 };
+        LEFT + 40.0 + (RIGHT - LEFT - 80.0) * share
+    };
+    let mut svg = String::with_capacity(16 << 10);
+    put(
+        &mut svg,
+        format_args!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>\n\
+             <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" font-weight=\"bold\">Searches over HTTP, one client: median, and 99th percentile (dashed)</text>\n"
+        ),
+    );
+    let aims = [2.0, 10.0];
+    let scale = Scale::of(points.iter().flat_map(|point| [point.2, point.3]).chain(aims), PANEL);
+    axis(&mut svg, &scale, |ms| format!("{} ms", short(ms)));
+    for aim in aims {
+        let y = scale.y(aim);
+        polyline(&mut svg, [(LEFT, y), (RIGHT, y)].into_iter(), "#c0392b", "2 4");
+        put(
+            &mut svg,
+            format_args!(
+                "<text x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#c0392b\">aim up to 100,000 facts: {} ms</text>\n",
+                y - 4.0,
+                short(aim)
+            ),
+        );
+    }
+    for (method, (name, colour)) in METHODS.iter().enumerate() {
+        let of = || points.iter().filter(move |point| point.1 == method);
+        polyline(&mut svg, of().map(|point| (x(point.0), scale.y(point.2))), colour, "");
+        polyline(&mut svg, of().map(|point| (x(point.0), scale.y(point.3))), colour, "6 3");
+        for point in of() {
+            put(
+                &mut svg,
+                format_args!(
+                    "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"><title>{name}: {} ms at {} facts</title></circle>\n",
+                    x(point.0),
+                    scale.y(point.2),
+                    digits(point.2),
+                    count(point.0)
+                ),
+            );
+        }
+        #[expect(clippy::cast_precision_loss, reason = "three methods")]
+        let left = LEFT + method as f64 * 130.0;
+        polyline(&mut svg, [(left, 44.0), (left + 24.0, 44.0)].into_iter(), colour, "");
+        put(&mut svg, format_args!("<text x=\"{}\" y=\"48\">{name}</text>\n", left + 30.0));
+    }
+    let mut sizes = points.iter().map(|point| point.0).collect::<Vec<_>>();
+    sizes.dedup();
+    for facts in sizes {
+        let (at, bottom) = (x(facts), PANEL.1);
+        put(
+            &mut svg,
+            format_args!(
+                "<line x1=\"{at:.1}\" y1=\"{bottom}\" x2=\"{at:.1}\" y2=\"{}\" stroke=\"#444\"/>\
+                 <text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{} facts</text>\n",
+                bottom + 4.0,
+                bottom + 18.0,
+                count(facts)
+            ),
+        );
+    }
+    svg.push_str("</svg>\n");
+    Some(svg)
+}
+
+/// Returns a round number without zeros that say nothing.
+fn short(number: f64) -> String {
+    let text = format!("{number:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

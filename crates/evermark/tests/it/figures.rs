@@ -1,0 +1,100 @@
+//! `bench figures`, whole and in parts. No test minds how long anything took.
+
+mod parts;
+
+use crate::kit::Home;
+use serde_json::Value;
+
+/// Returns a figure that must be there and above zero.
+#[track_caller]
+fn above_zero(report: &Value, pointer: &str) -> f64 {
+    let number = report.pointer(pointer).and_then(Value::as_f64);
+    let number = number.unwrap_or_else(|| panic!("{pointer} is missing in {report:#}"));
+    assert!(number > 0.0, "{pointer} is {number}");
+    number
+}
+
+#[test]
+fn everything_is_measured_in_one_run_and_put_away() {
+    let home = Home::new();
+    let temporary = home.path().join("tmp");
+    std::fs::create_dir(&temporary).expect("a folder");
+    let (dir, out) = (temporary.to_str().expect("a plain path"), home.path().join("figures.json"));
+    let args =
+        ["bench", "figures", "--facts", "200", "--users", "4", "--queries", "24", "--edits", "8", "--starts", "2"];
+    let rest = [
+        "--batch",
+        "100",
+        "--repeat-seconds",
+        "1",
+        "--clients",
+        "3",
+        "--dir",
+        dir,
+        "--out",
+        out.to_str().expect("a plain path"),
+    ];
+    let ran = home.run(&[&args[..], &rest].concat());
+    let said = &ran.ok().stdout;
+    for name in
+        ["hybrid over HTTP, 3 clients", "files to searchable", "an edited file searchable, idle", "index on disk"]
+    {
+        assert!(said.contains(name), "{name} is not in the table:\n{said}");
+    }
+    let report: Value = serde_json::from_slice(&std::fs::read(&out).expect("the report")).expect("JSON");
+    let size = &report["sizes"][0];
+    assert_eq!(
+        (size["facts"].as_u64(), size["episodes"].as_u64(), size["users"].as_u64()),
+        (Some(200), Some(40), Some(4))
+    );
+    for pointer in [
+        "/limits/memory_bytes_per_s",
+        "/limits/disk_bytes_per_s",
+        "/sizes/0/must/vector_bytes",
+        "/sizes/0/must/embed_facts_per_s",
+        "/sizes/0/ingest/facts_per_s",
+        "/sizes/0/during/ingest/facts_per_s",
+        "/sizes/0/memory/idle/rss_bytes",
+        "/sizes/0/disk/index_bytes",
+    ] {
+        above_zero(&report, pointer);
+    }
+    // Fifty facts of one user, 256 components of 16 bits each: no search can read less.
+    assert!(above_zero(&report, "/sizes/0/must/vector_bytes") >= f64::from(50 * 256 * 2));
+    assert!(above_zero(&report, "/sizes/0/must/hybrid_bytes") > above_zero(&report, "/sizes/0/must/vector_bytes"));
+
+    // Three methods in the process and over HTTP, by one client and by three.
+    let searches = size["search"].as_array().expect("searches");
+    assert_eq!(searches.len(), 12);
+    for search in searches {
+        assert_eq!(search["took"]["n"], 24, "{search}");
+        assert_eq!(search["found"], 1.0, "{search}");
+    }
+    assert_eq!(size["start"]["first_answer"]["n"], 2);
+    assert_eq!(size["edits"]["idle"]["n"], 8);
+    assert_eq!(size["edits"]["ingest"]["n"], 8);
+    for what in ["ingest", "compaction", "rebuild"] {
+        above_zero(size, &format!("/during/{what}/took/n"));
+        assert_eq!(size["during"][what]["refused"], 0, "{what}");
+    }
+
+    // The documents' tables and pictures are made from the report alone.
+    let plots = home.path().join("plots");
+    let args =
+        ["bench", "report", out.to_str().expect("a plain path"), "--plot", plots.to_str().expect("a plain path")];
+    let tables = home.run(&args);
+    assert!(tables.ok().stdout.contains("| files to searchable |"), "{tables:?}");
+    let svg = std::fs::read_to_string(plots.join("latency.svg")).expect("a picture");
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("200 facts"), "{svg}");
+    home.run(&["bench", "report", "absent.json"]).fails(1, "cannot read absent.json");
+
+    let left = std::fs::read_dir(&temporary).expect("a folder").count();
+    assert_eq!(left, 0, "the roots are removed again");
+}
+
+#[test]
+fn a_size_that_makes_no_sense_is_refused() {
+    let home = Home::new();
+    home.run(&["bench", "figures", "--facts", "3"]).fails(2, "--facts needs at least 20");
+    home.run(&["bench", "figures", "--users", "0"]).fails(2, "--users at least 1");
+}
