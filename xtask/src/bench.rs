@@ -3,7 +3,7 @@
 use crate::chore::{self, Failure};
 use std::process::Command;
 
-/// Runs `evermark bench` with `args`; without any, or with `all`, everything that is aimed at.
+/// Runs `evermark bench` with `args`; without any, or with `all`, everything that is aimed at, and then the peers.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     // The whole workspace is selected, though one binary is built: `--package evermark` would give the shared
     // dependencies other features, and compile Lance again.
@@ -15,9 +15,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         command.arg("bench").args(args.concat());
         chore::run(&mut command)
     };
+    let (figures, peers) = (["figures".to_owned()], ["peers".to_owned()]);
     match args.split_first() {
-        None => bench(&[&["figures".to_owned()]]),
-        Some((first, rest)) if first == "all" => bench(&[&["figures".to_owned()], rest]),
+        None => bench(&[&figures]).and_then(|()| bench(&[&peers])),
+        Some((first, rest)) if first == "all" => bench(&[&figures, rest]).and_then(|()| bench(&[&peers])),
         Some(_) => bench(&[args]),
     }
 }

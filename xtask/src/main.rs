@@ -25,7 +25,7 @@ usage: cargo xtask <chore>
   layers        the arrows between the crates, and what libraries must not do
   lockfile      the number of packages in Cargo.lock, against its ceiling
   reliability   every scenario of docs/reliability.md, and that the tests it names are there
-  bench ARG…    build the program, then run `evermark bench ARG…`; without any, `bench figures`
+  bench ARG…    build the program, then run `evermark bench ARG…`; without any, figures and peers
   distill ARG…  the built-in embedding table, from the weights of all-MiniLM-L6-v2
   sim ARG…      the simulation: --seeds N fresh ones, --seed S again, --minutes M of them";
 

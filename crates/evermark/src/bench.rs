@@ -12,6 +12,7 @@ mod generate;
 mod ingest;
 mod latency;
 mod measure;
+mod peers;
 mod picture;
 mod process;
 mod report;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: &BenchCommand, env: &Environment, out: &mut Out) -> a
         BenchCommand::Search(args) => (Bench::Search, args),
         BenchCommand::Start(args) => (Bench::Start, args),
         BenchCommand::Figures(args) => return figures::run(args, env, out),
+        BenchCommand::Peers(args) => return peers::run(args, env, out),
         BenchCommand::Report(args) => return report::run(args, out),
         BenchCommand::Embed(args) => return embed::run(args, out),
         BenchCommand::Churn(args) => return churn::run(args, out),

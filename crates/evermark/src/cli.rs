@@ -122,7 +122,12 @@ impl Command {
             | Self::Service(_)
             | Self::Model(_) => false,
             // The daemon that it starts has the engine.
-            Self::Bench(BenchCommand::Churn(_) | BenchCommand::Report(_) | BenchCommand::RetrievalConvert(_)) => false,
+            Self::Bench(
+                BenchCommand::Churn(_)
+                | BenchCommand::Peers(_)
+                | BenchCommand::Report(_)
+                | BenchCommand::RetrievalConvert(_),
+            ) => false,
             Self::Serve(_)
             | Self::Adopt(_)
             | Self::Add(_)
@@ -450,6 +455,8 @@ pub(crate) struct DemoArgs {
 pub(crate) enum BenchCommand {
     /// Everything that is aimed at, in one run, each beside what this machine allows
     Figures(FiguresArgs),
+    /// The same memories in Evermark, EverOS 1.5.1 and basic-memory, side by side
+    Peers(PeersArgs),
     /// Turn what `bench figures` has measured into tables in Markdown and into pictures
     Report(ReportArgs),
     /// From Markdown files to searchable facts
@@ -509,6 +516,65 @@ pub(crate) struct FiguresArgs {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) rest_minutes: u32,
     /// Make the roots in this folder, and measure its disk [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Write the figures to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// A program that is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PeerArg {
+    Evermark,
+    Everos,
+    BasicMemory,
+}
+
+impl PeerArg {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Evermark => "Evermark",
+            Self::Everos => "EverOS",
+            Self::BasicMemory => "basic-memory",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "EverOS and basic-memory are installed from PyPI once, each into an environment of its own below --cache; a Python 3.12 or\n\
+    newer is needed. A program that cannot be installed, or fails, is left out and the table says why. All get the vectors of the\n\
+    built-in table, from an endpoint on the loopback. Only what this command started is ended.\n\n\
+    Example:\n  evermark bench peers --facts 20000 --dir /dev/shm --out peers.json"
+)]
+pub(crate) struct PeersArgs {
+    /// Facts to make up; a fifth as many episodes come with them
+    #[arg(long, default_value_t = 2000, value_name = "N")]
+    pub(crate) facts: u32,
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) users: u32,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Searches per method and number of clients
+    #[arg(long, default_value_t = 300, value_name = "N")]
+    pub(crate) queries: u32,
+    /// Clients that search at once, besides one alone
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub(crate) clients: u16,
+    /// Only these programs
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<PeerArg>,
+    /// Seconds in which a program must have indexed everything
+    #[arg(long, default_value_t = 900, value_name = "N")]
+    pub(crate) patience_seconds: u64,
+    /// The Python to use [default: the first that is new enough]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
+    /// Install the programs here [default: ~/.cache/evermark/peers]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Make the roots in this folder [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Write the figures to this file as JSON

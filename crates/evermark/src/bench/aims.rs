@@ -190,7 +190,7 @@ fn weights(size: &Value) -> Vec<Line> {
 }
 
 /// Returns bytes for people.
-fn size_of(bytes: f64) -> String {
+pub(super) fn size_of(bytes: f64) -> String {
     let units = [(1e9, "GB"), (1e6, "MB"), (1e3, "KB")];
     let (unit, name) = units.into_iter().find(|(unit, _)| bytes >= *unit).unwrap_or((1.0, "B"));
     format!("{:.*} {name}", usize::from(unit > 1.0), bytes / unit)
@@ -249,6 +249,57 @@ pub(super) fn cells(line: &Line) -> [String; 7] {
         line.times_limit().map_or_else(String::new, |times| format!("{} x", digits(times))),
         line.limit.as_ref().map_or_else(String::new, |(_, what)| what.clone()),
     ]
+}
+
+/// Programs that are compared.
+const PROGRAMS: usize = 3;
+
+/// Returns headings and rows of a comparison: a column for each program, `–` where there is no figure.
+pub(super) fn beside(report: &Value) -> ([String; 1 + PROGRAMS], Vec<[String; 1 + PROGRAMS]>) {
+    let programs: [&Value; PROGRAMS] = std::array::from_fn(|i| &report["programs"][i]);
+    let mut headings: [String; 1 + PROGRAMS] = std::array::from_fn(|_| String::new());
+    for (heading, program) in headings[1..].iter_mut().zip(programs) {
+        let said = |key: &str| program[key].as_str().unwrap_or_default();
+        *heading = format!("{} {}", said("name"), said("version")).trim().to_owned();
+    }
+    let clients = report["clients"].as_u64().unwrap_or_default();
+    let mut rows = Vec::new();
+    let mut row = |name: String, of: &dyn Fn(&Value) -> Option<String>| {
+        let mut cells: [String; 1 + PROGRAMS] = std::array::from_fn(|_| "–".to_owned());
+        cells[0] = name;
+        for (cell, program) in cells[1..].iter_mut().zip(programs) {
+            if let Some(said) = of(program) {
+                *cell = said;
+            }
+        }
+        rows.push(cells);
+    };
+    row("files to searchable, facts/s".to_owned(), &|program| number(program, "/facts_per_s").map(digits));
+    row("start on nothing".to_owned(), &|program| Some(format!("{} ms", digits(number(program, "/start_ms")?))));
+    for method in ["keyword", "vector", "hybrid"] {
+        row(format!("{method}, one client, p50 / p99"), &|program| {
+            let took = p50_p99(&searched(program, method, 1)?["took"])?;
+            Some(format!("{} / {} ms", digits(took[0]), digits(took[1])))
+        });
+    }
+    for method in ["keyword", "vector", "hybrid"] {
+        row(format!("{method}, {clients} clients, searches/s"), &|program| {
+            number(searched(program, method, clients)?, "/per_s").map(digits)
+        });
+    }
+    for method in ["keyword", "vector", "hybrid"] {
+        row(format!("{method}, share of searches that find something"), &|program| {
+            number(searched(program, method, 1)?, "/found").map(digits)
+        });
+    }
+    row("memory after all that".to_owned(), &|program| number(program, "/memory/rss_bytes").map(size_of));
+    row("index on disk".to_owned(), &|program| number(program, "/index_bytes").map(size_of));
+    (headings, rows)
+}
+
+fn searched<'a>(program: &'a Value, method: &str, clients: u64) -> Option<&'a Value> {
+    let mut searches = program["search"].as_array()?.iter();
+    searches.find(|search| search["method"] == method && search["clients"] == clients)
 }
 
 /// What stands above the cells.

@@ -8,7 +8,7 @@ pub(super) mod ask;
 mod edits;
 mod machine;
 mod must;
-mod stir;
+pub(super) mod stir;
 mod trial;
 
 use super::generate;

@@ -27,6 +27,25 @@ pub(super) fn held_by(pid: &str) -> Value {
     })
 }
 
+/// What a process and its descendants hold in memory now. Linux only.
+pub(super) fn held_by_tree(root: u32) -> Value {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let parent = status_number(&status, "PPid").unwrap_or_default();
+        all.push((pid, parent, status_bytes(&status, "VmRSS").unwrap_or_default()));
+    }
+    let (mut known, mut bytes) = (vec![root], 0);
+    let mut at = 0;
+    while let Some(&pid) = known.get(at) {
+        at += 1;
+        bytes += all.iter().filter(|process| process.0 == pid).map(|process| process.2).sum::<u64>();
+        known.extend(all.iter().filter(|process| process.1 == u64::from(pid)).map(|process| process.0));
+    }
+    json!({ "rss_bytes": bytes, "processes": known.len() })
+}
+
 /// Returns a figure of a process's `status` file, in bytes.
 pub(super) fn status_bytes(status: &str, key: &str) -> Option<u64> {
     status_number(status, key).map(|kilobytes| kilobytes * 1024)

@@ -6,7 +6,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::note;
 use crate::signals::Ending;
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -47,7 +47,7 @@ pub(super) fn put_away_when_asked(folder: &Path) -> anyhow::Result<()> {
         // Held to the end: nothing is started any more.
         running(|pids| {
             for pid in pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
-                kill_process(pid, Signal::KILL).ok();
+                kill_process_group(pid, Signal::KILL).ok();
             }
             // Whoever still writes there may make this fail once.
             for _ in 0..3 {
@@ -93,6 +93,11 @@ impl Process {
         Ok(Self { child, name, log: log.to_owned() })
     }
 
+    /// Starts a program that is spoken to over the network, or not at all.
+    pub(super) fn start(command: Command, name: &'static str, log: &Path) -> anyhow::Result<Self> {
+        Self::spawn(command, name, log, false)
+    }
+
     /// Starts our own daemon on `root`. Returns where it listens and how long it took until then.
     pub(super) fn daemon(root: &Path, log: &Path) -> anyhow::Result<(Self, String, Duration)> {
         let mut command = Command::new(std::env::current_exe().context("cannot find our own program")?);
@@ -121,6 +126,25 @@ impl Process {
     /// Returns what it holds now.
     pub(super) fn held(&self) -> Value {
         measure::held_by(&self.child.id().to_string())
+    }
+
+    /// Returns what it and everything it started hold in memory now.
+    pub(super) fn tree(&self) -> Value {
+        measure::held_by_tree(self.child.id())
+    }
+
+    /// Tells whether it has ended by itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Waits until it has ended by itself, and fails unless it ended well.
+    pub(super) fn finish(mut self, limit: Duration) -> anyhow::Result<()> {
+        match self.wait(limit)? {
+            Some(true) => Ok(()),
+            Some(false) => Err(self.fails("failed")),
+            None => Err(self.fails("did not end in time")),
+        }
     }
 
     /// Asks it to end, and waits until it has.

@@ -1,9 +1,11 @@
 //! `evermark bench report`: what was measured, as tables for the documents and as pictures. Nothing is measured here.
+//!
+//! A picture is drawn of everything that is named: sizes from several files come together, of comparisons the last one is drawn.
 
 mod plot;
 
 use super::figures::{described, remarks, rows, title};
-use super::{aims, table};
+use super::{aims, peers, table};
 use crate::cli::ReportArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Out, note};
@@ -14,14 +16,15 @@ use std::io::Write;
 use std::path::Path;
 
 pub(super) fn run(args: &ReportArgs, out: &mut Out) -> anyhow::Result<Exit> {
-    let mut figures = Vec::new();
+    let (mut figures, mut compared) = (Vec::new(), Vec::new());
     for path in &args.files {
         let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let report: Value = serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;
         match report["bench"].as_str() {
             Some("figures") => figures.push(report),
+            Some("peers") => compared.push(report),
             _ => {
-                let message = format!("{} is no report of `bench figures`", path.display());
+                let message = format!("{} is no report of `bench figures` or `bench peers`", path.display());
                 return Err(Failure::new(Exit::Usage, message).into());
             }
         }
@@ -42,11 +45,26 @@ pub(super) fn run(args: &ReportArgs, out: &mut Out) -> anyhow::Result<Exit> {
             out.line("");
         }
     }
+    for report in &compared {
+        out.line(format_args!("### {}\n", peers::title(report)));
+        let (headings, rows) = aims::beside(report);
+        for line in table::markdown(headings.each_ref().map(String::as_str), &rows) {
+            out.line(line);
+        }
+        out.line("");
+        for line in peers::remarks(report) {
+            out.line(format_args!("- {line}"));
+        }
+        out.line("");
+    }
     if let Some(folder) = &args.plot {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let sizes = figures.iter().flat_map(|report| report["sizes"].as_array().into_iter().flatten());
         if let Some(svg) = plot::latency(&sizes.collect::<Vec<_>>()) {
             write(&folder.join("latency.svg"), &svg)?;
+        }
+        if let Some(report) = compared.last() {
+            write(&folder.join("peers.svg"), &plot::peers(report, &peers::title(report)))?;
         }
     }
     Ok(Exit::Ok)

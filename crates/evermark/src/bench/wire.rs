@@ -28,11 +28,11 @@ impl Wire {
     }
 
     /// Sends JSON and returns status and body.
-    pub(super) fn post(&mut self, path: &str, body: &str) -> io::Result<(u16, &[u8])> {
+    pub(super) fn send(&mut self, verb: &str, path: &str, body: &str) -> io::Result<(u16, &[u8])> {
         self.request.clear();
         write!(
             self.request,
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: application/json\r\n\
+            "{verb} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
             self.authority,
             body.len()

@@ -98,3 +98,35 @@ fn a_size_that_makes_no_sense_is_refused() {
     home.run(&["bench", "figures", "--facts", "3"]).fails(2, "--facts needs at least 20");
     home.run(&["bench", "figures", "--users", "0"]).fails(2, "--users at least 1");
 }
+
+#[test]
+fn a_program_that_cannot_be_had_leaves_a_gap_and_says_why() {
+    let home = Home::new();
+    let temporary = home.path().join("tmp");
+    std::fs::create_dir(&temporary).expect("a folder");
+    let (dir, out) = (temporary.to_str().expect("a plain path"), home.path().join("peers.json"));
+    let out = out.to_str().expect("a plain path");
+    let args = ["bench", "peers", "--facts", "100", "--users", "2", "--queries", "8", "--clients", "2", "--dir", dir];
+    let rest = ["--only", "evermark,everos", "--python", "absent", "--out", out];
+    let ran = home.run(&[&args[..], &rest].concat());
+    assert!(ran.ok().stdout.contains("EverOS: not measured: no Python 3.12 or newer is here"), "{ran:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(out).expect("the report")).expect("JSON");
+    let ours = &report["programs"][0];
+    above_zero(ours, "/facts_per_s");
+    above_zero(ours, "/memory/rss_bytes");
+    above_zero(ours, "/index_bytes");
+    let searches = ours["search"].as_array().expect("searches");
+    assert_eq!(searches.len(), 6);
+    for search in searches {
+        assert_eq!((search["took"]["n"].as_u64(), search["found"].as_f64()), (Some(8), Some(1.0)), "{search}");
+    }
+    let plots = home.path().join("plots");
+    let tables = home.run(&["bench", "report", out, "--plot", plots.to_str().expect("a plain path")]);
+    assert!(tables.ok().stdout.contains("| hybrid, 2 clients, searches/s |"), "{tables:?}");
+    let svg = std::fs::read_to_string(plots.join("peers.svg")).expect("a picture");
+    assert!(svg.contains("not measured") && svg.ends_with("</svg>\n"), "{svg}");
+    assert_eq!(std::fs::read_dir(&temporary).expect("a folder").count(), 0, "the roots are removed again");
+
+    let alone = home.run(&["bench", "peers", "--facts", "100", "--only", "everos", "--python", "absent", "--dir", dir]);
+    assert_eq!(alone.code(), Some(1), "nothing was measured: {alone:?}");
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A search as it goes over the wire, made beforehand.
 #[derive(Clone, Debug)]
 pub(in crate::bench) struct Request {
-    pub(in crate::bench) path: &'static str,
+    pub(in crate::bench) path: String,
     pub(in crate::bench) body: String,
 }
 
@@ -19,6 +19,7 @@ pub(in crate::bench) struct Request {
 #[derive(Clone, Debug)]
 pub(in crate::bench) struct Place {
     pub(in crate::bench) url: String,
+    pub(in crate::bench) verb: &'static str,
     pub(in crate::bench) finds: &'static str,
 }
 
@@ -52,7 +53,7 @@ pub(in crate::bench) fn all_at_once(place: &Place, requests: &[Request], n_clien
 /// Asks once. Returns how long the answer took, and whether it held anything.
 pub(in crate::bench) fn ask(wire: &mut Wire, place: &Place, request: &Request) -> anyhow::Result<(Duration, bool)> {
     let started = clock::now();
-    let (status, answer) = wire.post(request.path, &request.body)?;
+    let (status, answer) = wire.send(place.verb, &request.path, &request.body)?;
     let took = started.elapsed();
     let answer = std::str::from_utf8(answer).context("an answer that is no text")?;
     anyhow::ensure!(status == 200, "the answer was {status}: {}", answer.chars().take(300).collect::<String>());

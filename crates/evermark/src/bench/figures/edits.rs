@@ -1,6 +1,6 @@
 //! A person's edits: a file is saved, and a word that was never said before is asked for until it is found.
 
-use super::ask::{Place, Request, ask};
+use super::ask::{Place, Request};
 use crate::bench::generate::{self, Spec};
 use crate::bench::wire::Wire;
 use crate::clock;
@@ -70,14 +70,13 @@ impl Files {
         let said = file.entry(id).and_then(|entry| entry.section(section)).unwrap_or_default();
         file.set_section(id, section, &format!("{} {word}.", said.trim_end().trim_end_matches('.')))?;
         let asked = json!({ "user_id": owner.id, "query": word, "method": method, "top_k": 10 });
-        let request = Request { path: SEARCH, body: asked.to_string() };
-        let found_by = Place { url: place.url.clone(), finds: "" };
-        // What is built for an owner at the first search is not the edit's business.
-        ask(wire, &found_by, &request)?;
+        let request = Request { path: SEARCH.to_owned(), body: asked.to_string() };
+        // What is built for an owner at the first search is not the edit's business, nor is a refusal before it.
+        wire.send(place.verb, &request.path, &request.body)?;
         save(&path, file.render().as_bytes(), self.words.is_multiple_of(IN_PLACE))?;
         let saved = clock::now();
         loop {
-            let (status, answer) = wire.post(request.path, &request.body)?;
+            let (status, answer) = wire.send(place.verb, &request.path, &request.body)?;
             // The word is in the answer only as part of a memory: no answer repeats the question.
             if status == 200 && String::from_utf8_lossy(answer).contains(&word) {
                 return Ok(saved.elapsed());

@@ -66,15 +66,7 @@ impl Stir {
     fn drop_next(&mut self) -> anyhow::Result<usize> {
         let at = self.next % self.batches.len();
         self.next += 1;
-        for (path, bytes) in &self.batches[at].files {
-            let path = self.root.join(path);
-            let beside = path.with_extension("md.new");
-            path.parent()
-                .map_or(Ok(()), fs::create_dir_all)
-                .and_then(|()| File::create(&beside)?.write_all(bytes))
-                .and_then(|()| fs::rename(&beside, &path))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        put(&self.root, &self.batches[at].files)?;
         Ok(at)
     }
 
@@ -126,7 +118,7 @@ impl Stir {
         for (user, text) in self.batches[at].probes.iter().take(n_probes) {
             let body = json!({ "user_id": user, "query": text, "method": "keyword", "top_k": 10 }).to_string();
             loop {
-                let (status, answer) = wire.post("/api/v1/memory/search", &body)?;
+                let (status, answer) = wire.send(place.verb, "/api/v1/memory/search", &body)?;
                 if status == 200 && String::from_utf8_lossy(answer).contains(text.as_str()) {
                     break;
                 }
@@ -139,14 +131,29 @@ impl Stir {
 }
 
 /// Returns how many files wait; `None` when the daemon had no time to say.
-pub(super) fn waiting(client: &Client) -> anyhow::Result<Option<u64>> {
+pub(in crate::bench) fn waiting(client: &Client) -> anyhow::Result<Option<u64>> {
     let status = client.get("/api/v1/evermark/status")?;
     let queue = status.pointer("/data/queue").context("a status without a queue")?;
     let n = ["pending", "leased", "failing"].map(|state| queue[state].as_u64());
     Ok(n.into_iter().sum())
 }
 
-fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
+/// Puts files in their places below a root, each at once.
+pub(in crate::bench) fn put(root: &Path, files: &[(PathBuf, Vec<u8>)]) -> anyhow::Result<()> {
+    for (path, bytes) in files {
+        let path = root.join(path);
+        let beside = path.with_extension("md.new");
+        path.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| File::create(&beside)?.write_all(bytes))
+            .and_then(|()| fs::rename(&beside, &path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Returns the Markdown files below a folder, by their names relative to it, the oldest day first.
+pub(in crate::bench) fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut open = vec![folder.to_owned()];
     let mut files = Vec::new();
     while let Some(dir) = open.pop() {
@@ -160,7 +167,7 @@ fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
             }
         }
     }
-    // As they would come: the oldest day first.
+    // As they would come.
     files.sort_unstable_by(|a, b| a.0.file_name().cmp(&b.0.file_name()).then_with(|| a.0.cmp(&b.0)));
     Ok(files)
 }

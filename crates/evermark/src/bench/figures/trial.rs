@@ -78,7 +78,7 @@ impl<'a> Trial<'a> {
             let request = request(question, "hybrid");
             let started = clock::now();
             let (daemon, url, listening) = Process::daemon(self.root, &self.log)?;
-            let place = Place { url, finds: FINDS };
+            let place = Place { url, verb: "POST", finds: FINDS };
             let (_, found) = ask::ask(&mut Wire::connect(&place.url)?, &place, &request)?;
             answers.push(started.elapsed());
             listens.push(listening);
@@ -91,7 +91,7 @@ impl<'a> Trial<'a> {
     /// Does everything else with one daemon.
     pub(super) fn serve(&mut self) -> anyhow::Result<Served> {
         let (daemon, url, _) = Process::daemon(self.root, &self.log)?;
-        let done = self.act(&daemon, &Place { url, finds: FINDS });
+        let done = self.act(&daemon, &Place { url, verb: "POST", finds: FINDS });
         match done {
             Ok(served) => daemon.stop().map(|()| served),
             Err(error) => Err(daemon.fails("could not be measured").context(error)),
@@ -276,5 +276,5 @@ fn work(place: &Place, path: &str) -> anyhow::Result<(Instant, Instant)> {
 
 fn request(question: &Question, method: &str) -> Request {
     let body = json!({ "user_id": question.user, "query": question.query, "method": method, "top_k": 10 });
-    Request { path: SEARCH, body: body.to_string() }
+    Request { path: SEARCH.to_owned(), body: body.to_string() }
 }

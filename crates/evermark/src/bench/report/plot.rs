@@ -1,6 +1,6 @@
-//! The pictures: how long searches take as there are more facts.
+//! The pictures: how long searches take as there are more facts, and what other programs make of the same memories.
 
-use crate::bench::aims::{count, digits};
+use crate::bench::aims::{count, digits, size_of};
 use crate::bench::picture::{LEFT, RIGHT, Scale, WIDTH, axis, polyline, put};
 use serde_json::Value;
 
@@ -94,6 +94,82 @@ pub(super) fn latency(sizes: &[&Value]) -> Option<String> {
     }
     svg.push_str("</svg>\n");
     Some(svg)
+}
+
+/// What is compared: name, where it is in a program's figures, and the words for a value.
+type Bars = (&'static str, fn(&Value) -> Option<f64>, fn(f64) -> String);
+
+const BARS: [Bars; 6] = [
+    ("files to searchable, facts/s (more is better)", |program| program["facts_per_s"].as_f64(), digits),
+    ("keyword, one client, median (less is better)", |program| median(program, "keyword"), in_ms),
+    ("vector, one client, median (less is better)", |program| median(program, "vector"), in_ms),
+    ("hybrid, one client, median (less is better)", |program| median(program, "hybrid"), in_ms),
+    ("memory (less is better)", |program| program.pointer("/memory/rss_bytes")?.as_f64(), size_of),
+    ("index on disk (less is better)", |program| program["index_bytes"].as_f64(), size_of),
+];
+
+fn median(program: &Value, method: &str) -> Option<f64> {
+    let mut searches = program["search"].as_array()?.iter();
+    let search = searches.find(|search| search["method"] == method && search["clients"] == 1)?;
+    search.pointer("/took/p50_ms")?.as_f64()
+}
+
+fn in_ms(ms: f64) -> String {
+    format!("{} ms", digits(ms))
+}
+
+/// Returns the comparison as bars: each group by itself, from zero.
+pub(super) fn peers(report: &Value, title: &str) -> String {
+    const COLOURS: [&str; 3] = ["#1f5fa8", "#c7a03a", "#8a8a8a"];
+    const BAR: f64 = 18.0;
+    const NAMES: f64 = 210.0;
+    const LONGEST: f64 = 560.0;
+    let programs = report["programs"].as_array().map_or(&[][..], Vec::as_slice);
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    let group = 30.0 + BAR * programs.len() as f64 + 10.0;
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    let height = 50.0 + group * BARS.len() as f64;
+    let mut svg = String::with_capacity(16 << 10);
+    put(
+        &mut svg,
+        format_args!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+             <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\
+             <text x=\"20\" y=\"24\" font-size=\"15\" font-weight=\"bold\">{title}</text>\n"
+        ),
+    );
+    let mut y = 50.0;
+    for (name, of, words) in BARS {
+        put(&mut svg, format_args!("<text x=\"20\" y=\"{}\" font-weight=\"bold\">{name}</text>\n", y + 14.0));
+        let most = programs.iter().filter_map(of).fold(0.0, f64::max);
+        for (i, program) in programs.iter().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "a handful")]
+            let top = y + 22.0 + BAR * i as f64;
+            let said = |key: &str| program[key].as_str().unwrap_or_default();
+            let value = of(program);
+            let width = value.filter(|_| most > 0.0).map_or(0.0, |value| (value / most * LONGEST).max(1.0));
+            put(
+                &mut svg,
+                format_args!(
+                    "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{} {}</text>\
+                     <rect x=\"{NAMES}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{}\" fill=\"{}\"/>\
+                     <text x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
+                    NAMES - 8.0,
+                    top + 12.0,
+                    said("name"),
+                    said("version"),
+                    BAR - 4.0,
+                    COLOURS[i % COLOURS.len()],
+                    NAMES + width + 6.0,
+                    top + 12.0,
+                    value.map_or_else(|| "not measured".to_owned(), words)
+                ),
+            );
+        }
+        y += group;
+    }
+    svg.push_str("</svg>\n");
+    svg
 }
 
 /// Returns a round number without zeros that say nothing.

@@ -2,8 +2,12 @@
 
 #[path = "../../../src/bench/aims.rs"]
 mod aims;
+#[path = "../../../src/bench/peers/base64.rs"]
+mod base64;
 #[path = "../../../src/bench/latency.rs"]
 mod latency;
+#[path = "../../../src/bench/peers/notes.rs"]
+mod notes;
 #[path = "../../../src/bench/table.rs"]
 mod table;
 #[path = "../../../src/bench/wire.rs"]
@@ -151,6 +155,66 @@ fn the_least_part_is_what_limits_ingest() {
 }
 
 #[test]
+fn programs_stand_side_by_side_and_gaps_are_gaps() {
+    let took = json!({ "n": 300, "p50_ms": 0.5, "p99_ms": 2.25 });
+    let search =
+        |clients| json!({ "method": "vector", "clients": clients, "per_s": 2000.0, "found": 1.0, "took": took });
+    let report = json!({ "clients": 8, "programs": [
+        { "name": "Ours", "version": "1.0", "facts_per_s": 12_345.6, "search": [search(1), search(8)], "index_bytes": 5_000_000 },
+        { "name": "Theirs", "failed": "it is not to be had" },
+    ]});
+    let (headings, rows) = aims::beside(&report);
+    assert_eq!(headings, ["", "Ours 1.0", "Theirs", ""]);
+    let row = |name: &str| rows.iter().find(|row| row[0] == name).expect("a row")[1..].to_vec();
+    assert_eq!(row("files to searchable, facts/s"), ["12,346", "–", "–"]);
+    assert_eq!(row("vector, one client, p50 / p99"), ["0.500 / 2.25 ms", "–", "–"]);
+    assert_eq!(row("vector, 8 clients, searches/s"), ["2,000", "–", "–"]);
+    assert_eq!(row("keyword, one client, p50 / p99"), ["–", "–", "–"]);
+    assert_eq!(row("index on disk"), ["5.0 MB", "–", "–"]);
+}
+
+#[test]
+fn vectors_travel_as_base64_of_their_bytes() {
+    assert_eq!(base64::base64(&[]), "");
+    // 1.0 is 00 00 80 3f, -2.0 is 00 00 00 c0, 0.5 is 00 00 00 3f.
+    assert_eq!(base64::base64(&[1.0]), "AACAPw==");
+    assert_eq!(base64::base64(&[1.0, -2.0]), "AACAPwAAAMA=");
+    assert_eq!(base64::base64(&[1.0, -2.0, 0.5]), "AACAPwAAAMAAAAA/");
+}
+
+#[test]
+fn an_episode_and_its_facts_become_one_note() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let head = |kind: &str| {
+        format!("---\nid: x\ntype: {kind}_daily\nfile_type: {kind}_daily\nuser_id: lin\ntrack: user\n---\n")
+    };
+    let entry = |id: &str, parent: &str, sections: &str| {
+        let inline = format!("**owner_id**: lin\n**timestamp**: 2027-02-03T08:14:30+00:00\n{parent}");
+        format!("<!-- entry:{id} -->\n## {id}\n\n{inline}\n{sections}<!-- /entry:{id} -->\n")
+    };
+    let episode = entry("ep_20270203_00000001", "", "### Subject\nTea order\n\n### Content\nLin orders oolong.\n");
+    let of = "**parent_type**: episode\n**parent_id**: ep_20270203_00000001\n";
+    let facts = [("af_20270203_00000001", "Lin likes oolong."), ("af_20270203_00000002", "It comes on Friday.")];
+    let facts = facts.map(|(id, fact)| entry(id, of, &format!("### Fact\n{fact}\n"))).concat();
+    let below = "default_app/default_project/users/lin";
+    let files = [
+        (format!("{below}/episodes/episode-2027-02-03.md"), head("episode") + &episode),
+        (format!("{below}/.atomic_facts/atomic_fact-2027-02-03.md"), head("atomic_fact") + &facts),
+    ];
+    let files = files.map(|(path, text)| (path.into(), text.into_bytes()));
+    assert_eq!(notes::write(&files, folder.path()).expect("notes"), 1);
+    let note = std::fs::read_to_string(folder.path().join("lin/ep_20270203_00000001.md")).expect("a note");
+    let title = "Tea order (ep_20270203_00000001)";
+    assert_eq!(
+        note,
+        format!(
+            "---\ntitle: {title}\ntype: note\n---\n\n# {title}\n\nLin orders oolong.\n## Observations\n\
+             - [fact] Lin likes oolong.\n- [fact] It comes on Friday.\n"
+        )
+    );
+}
+
+#[test]
 fn numbers_have_three_digits_that_say_something() {
     let check = |number, expected| assert_eq!(aims::digits(number), expected);
     check(0.0, "0");
@@ -210,8 +274,8 @@ fn answers_are_read_however_they_come_and_a_lost_connection_is_made_anew() {
     ];
     let server = std::thread::spawn(move || serve(listener, answers));
     let mut wire = Wire::connect(&url).expect("it listens");
-    assert_eq!(wire.post("/a", "one").expect("an answer"), (200, &b"hello"[..]));
-    assert_eq!(wire.post("/b", "two").expect("an answer"), (503, &b"abcde"[..]));
-    assert_eq!(wire.post("/c", "three").expect("an answer"), (200, &b""[..]));
+    assert_eq!(wire.send("POST", "/a", "one").expect("an answer"), (200, &b"hello"[..]));
+    assert_eq!(wire.send("POST", "/b", "two").expect("an answer"), (503, &b"abcde"[..]));
+    assert_eq!(wire.send("POST", "/c", "three").expect("an answer"), (200, &b""[..]));
     assert_eq!(server.join().expect("no panic"), ["one", "two", "three"]);
 }
