@@ -7,7 +7,7 @@ mod tests;
 
 pub use hash::HashEmbedder;
 
-use crate::error::ErrorKind;
+use crate::provider::ProviderError;
 use std::time::Duration;
 
 /// Names a model and the width of what it makes: the two things a vector's meaning depends on.
@@ -25,30 +25,7 @@ pub enum Purpose {
 }
 
 /// Why text could not be embedded.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct EmbedError {
-    pub kind: ErrorKind,
-    /// A stable class for metrics and health: `timeout`, `rate_limited`, `unauthorized`, `wrong_dimension`, `unreadable`, …
-    pub class: &'static str,
-    pub message: String,
-    /// How long the provider asked us to wait.
-    pub retry_after: Option<Duration>,
-}
-
-impl EmbedError {
-    /// The class of a text that the model cannot read, such as one in another script. No fault of anybody's: asked again it
-    /// would be refused again, and what has no vector is found by its words.
-    pub const UNREADABLE: &'static str = "unreadable";
-
-    pub fn is_unreadable(&self) -> bool {
-        self.class == Self::UNREADABLE
-    }
-
-    pub fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-}
+pub type EmbedError = ProviderError;
 
 /// Makes vectors from texts. Calls block; implementations bound their own time.
 pub trait Embedder: Send + Sync {

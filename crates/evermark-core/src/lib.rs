@@ -2,6 +2,7 @@
 
 pub mod asked;
 pub mod bm25;
+pub mod chat;
 pub mod embed;
 pub mod error;
 pub mod exact;
@@ -12,8 +13,10 @@ pub mod index;
 pub mod maintenance;
 pub mod markdown;
 pub mod memory;
+pub mod provider;
 pub mod ranking;
 pub mod reconcile;
+pub mod rerank;
 pub mod shelf;
 pub mod text;
 pub mod vector;

@@ -4,7 +4,7 @@
 //! closed ──(`failures_max` in a row)──> open ──(time is up)──> half open ──(one request succeeds)──> closed
 //!                                        ^──────────────(it fails: twice as long)──────────┘
 
-use evermark_core::embed::EmbedError;
+use evermark_core::provider::ProviderError;
 use std::time::Duration;
 
 /// When the breaker opens, and for how long.
@@ -151,7 +151,7 @@ impl Breaker {
     }
 
     /// Reports that the provider works but did not take the request.
-    pub fn refused(&mut self, now: Duration, took: Duration, error: &EmbedError) {
+    pub fn refused(&mut self, now: Duration, took: Duration, error: &ProviderError) {
         self.failures += 1;
         self.last_error = Some((now, error.class, error.message.clone()));
         self.answered(now, took);
@@ -168,7 +168,7 @@ impl Breaker {
     }
 
     /// Reports a failure of the provider.
-    pub fn failed(&mut self, now: Duration, took: Duration, error: &EmbedError) {
+    pub fn failed(&mut self, now: Duration, took: Duration, error: &ProviderError) {
         self.calls += 1;
         self.failures += 1;
         self.spent += took;
@@ -185,7 +185,7 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, now: Duration, error: &EmbedError) {
+    fn open(&mut self, now: Duration, error: &ProviderError) {
         let asked = error.retry_after.unwrap_or_default().min(self.settings.open_for_max);
         self.open_until = now + self.open_for.max(asked);
         self.enter(State::Open, now);

@@ -1,4 +1,5 @@
-//! Embeddings by a transformer on this machine: a folder with a BERT-like encoder's weights, as Hugging Face lays them out.
+//! A transformer on this machine: a folder with a BERT-like encoder's weights, as Hugging Face lays them out. It makes
+//! vectors, or reranks (`cross`).
 //!
 //! Flow: a text is cut into pieces (`vocabulary`), at most as many as the model was made for; texts of like length go
 //! through the encoder together (`bert`), on a bounded number of threads; the pieces' states become one vector (mean, or
@@ -6,11 +7,14 @@
 //! instead: docs/decisions/0011.
 
 mod bert;
+mod cross;
 mod folder;
 mod tensors;
 mod vocabulary;
 
-use bert::Bert;
+pub use cross::LocalReranker;
+
+use bert::{Bert, Pieces};
 use evermark_core::embed::{EmbedError, Embedder, ModelId, Purpose};
 use evermark_core::error::ErrorKind;
 use evermark_core::world::World;
@@ -69,7 +73,6 @@ impl LocalEmbedder {
         let folder = Folder::read(dir, name)?;
         let bert = Bert::read(&folder.tensors()?, &folder.shape)?;
         let vocabulary = Vocabulary::read(&folder)?;
-        let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         Ok(Self {
             model: ModelId { name: format!("{name}@{}", folder.fingerprint()?), dimension: folder.shape.width },
             bert,
@@ -78,14 +81,15 @@ impl LocalEmbedder {
             length_max: folder.length_max,
             query_prefix: folder.query_prefix,
             passage_prefix: folder.passage_prefix,
-            n_threads,
+            n_threads: threads(),
             world,
         })
     }
 
     /// Returns the vectors of texts of like length.
     fn vectors(&self, texts: &[&[u32]]) -> Vec<Vec<f32>> {
-        let hidden = self.bert.hidden(texts);
+        let alone: Vec<Pieces<'_>> = texts.iter().map(|pieces| Pieces { pieces, second_at: pieces.len() }).collect();
+        let hidden = self.bert.hidden(&alone);
         let mut at = 0;
         let pooled = texts.iter().map(|pieces| {
             let states = hidden.slice_axis(Axis(0), Slice::from(at..at + pieces.len()));
@@ -151,6 +155,11 @@ impl Embedder for LocalEmbedder {
     fn is_costly(&self) -> bool {
         true
     }
+}
+
+/// Returns how many threads a call may use.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
 }
 
 /// Cuts texts that are in order of length into batches.

@@ -3,7 +3,7 @@
 //! A call's texts are cut into batches, sent by a bounded number of threads, and put back in order. Every text has its own
 //! outcome: a refused one is found by halving its batch, a flawed vector costs only itself, and what was paid for before a
 //! failure is returned. Flow of one request: breaker → rate → gate → HTTP → classify → breaker; around it the retries,
-//! inside the caller's deadline.
+//! inside the caller's deadline. The guards are in `endpoint`, shared with the other providers.
 //!
 //! | class | cause | kind | tried again within the call |
 //! |---|---|---|---|
@@ -28,17 +28,16 @@
 
 mod wire;
 
-use crate::breaker::{Breaker, BreakerSettings, Status};
-use crate::rate::Bucket;
-use crate::retry::{Gate, Pause, RETRY_AFTER_MAX, Waiting, backoff, retry_after};
+use crate::breaker::{BreakerSettings, Status};
+use crate::endpoint::{Address, Endpoint, Read, cut, plain};
+use crate::retry::{Gate, Pause, Waiting};
 use evermark_core::embed::{EmbedError, Embedder, ModelId, Purpose};
 use evermark_core::error::ErrorKind;
 use evermark_core::world::World;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use ureq::http::Uri;
 
 /// Characters of one text that are sent; the rest is cut off. Fits the 8,191 tokens of OpenAI's models in scripts that
 /// take a token per character, and is far beyond where one vector still tells parts of a text apart.
@@ -56,24 +55,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// A text that every model takes: tells a refused text from a refused configuration.
 const CONTROL_TEXT: &str = "hello";
 
-/// Classes of failures, as the module's table tells them.
-pub mod class {
-    pub const UNAUTHORIZED: &str = "unauthorized";
-    pub const NOT_FOUND: &str = "not_found";
-    pub const RATE_LIMITED: &str = "rate_limited";
-    pub const BAD_REQUEST: &str = "bad_request";
-    pub const SERVER_ERROR: &str = "server_error";
-    pub const TIMEOUT: &str = "timeout";
-    pub const CONNECT: &str = "connect";
-    pub const BAD_ANSWER: &str = "bad_answer";
-    pub const EMPTY: &str = "empty";
-    pub const NOT_FINITE: &str = "not_finite";
-    pub const WRONG_DIMENSION: &str = "wrong_dimension";
-    pub const CIRCUIT_OPEN: &str = "circuit_open";
-    pub const BLANK: &str = "blank";
-    pub const CLOSING: &str = "closing";
-    pub const SETTINGS: &str = "settings";
-}
+pub use crate::endpoint::class;
 
 /// Where and how to ask.
 #[derive(Clone, PartialEq)]
@@ -134,14 +116,7 @@ impl fmt::Debug for Settings {
 pub struct OpenAiEmbedder {
     settings: Settings,
     model: ModelId,
-    url: String,
-    /// Host and port, for messages: the address itself may carry secrets.
-    host: String,
-    agent: ureq::Agent,
-    world: Arc<dyn World>,
-    pause: Arc<dyn Pause>,
-    breaker: Mutex<Breaker>,
-    bucket: Mutex<Bucket>,
+    endpoint: Endpoint,
     passages: Gate,
     queries: Gate,
     /// Learned from refusals.
@@ -184,100 +159,49 @@ impl OpenAiEmbedder {
         world: Arc<dyn World>,
         pause: Arc<dyn Pause>,
     ) -> Result<Self, EmbedError> {
-        let invalid = |message: String| plain(class::SETTINGS, ErrorKind::Invalid, message);
-        settings.api_key = settings.api_key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-        let uri: Uri = settings.base_url.trim().parse().map_err(|error| {
-            invalid(format!("the embedding base_url is not an address that starts with http:// or https://: {error}"))
-        })?;
-        let host = match (uri.scheme_str(), uri.host(), uri.port_u16()) {
-            (Some("http" | "https"), Some(host), None) => host.to_owned(),
-            (Some("http" | "https"), Some(host), Some(port)) => format!("{host}:{port}"),
-            _ => return Err(invalid("the embedding base_url must start with http:// or https://".to_owned())),
-        };
-        if settings.model.trim().is_empty() {
-            return Err(invalid("the embedding model has no name".to_owned()));
-        }
         if settings.dimension == 0 {
-            return Err(invalid("the embedding dimension is zero".to_owned()));
-        }
-        if settings.api_key.as_ref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(invalid("the embedding api_key holds characters that no key has".to_owned()));
+            let message = "the embedding dimension is zero".to_owned();
+            return Err(plain(class::SETTINGS, ErrorKind::Invalid, message));
         }
         settings.batch_size = settings.batch_size.max(1);
         settings.max_concurrent = settings.max_concurrent.max(1);
-        let (path, query) = match settings.base_url.trim().split_once('?') {
-            Some((path, query)) => (path, format!("?{query}")),
-            None => (settings.base_url.trim(), String::new()),
+        let address = Address {
+            section: "embedding",
+            noun: "embedding provider",
+            base_url: settings.base_url.clone(),
+            path: "/embeddings".to_owned(),
+            api_key: settings.api_key.clone(),
+            model: settings.model.clone(),
+            timeout: settings.timeout,
+            max_retries: settings.max_retries,
+            requests_per_minute: settings.requests_per_minute,
+            connections_max: 2 * settings.max_concurrent,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+            breaker: settings.breaker,
         };
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect would send the key to an address nobody configured.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            // Libraries read no environment; ureq would look for proxies there.
-            .proxy(None)
-            .user_agent(concat!("evermark/", env!("CARGO_PKG_VERSION")))
-            .max_idle_connections(2 * settings.max_concurrent)
-            .max_idle_connections_per_host(2 * settings.max_concurrent)
-            .build()
-            .into();
         Ok(Self {
             model: ModelId { name: settings.model.clone(), dimension: settings.dimension },
-            url: format!("{}/embeddings{query}", path.trim_end_matches('/')),
-            host,
-            agent,
-            breaker: Mutex::new(Breaker::new(settings.breaker, world.monotonic())),
-            bucket: Mutex::new(Bucket::new(settings.requests_per_minute)),
+            endpoint: Endpoint::new(address, world, pause)?,
             passages: Gate::new(settings.max_concurrent),
             queries: Gate::new(settings.max_concurrent),
             batch_max: AtomicUsize::new(settings.batch_size),
             floats_only: AtomicBool::new(false),
             settings,
-            world,
-            pause,
         })
     }
 
     /// Returns the host, for people.
     pub fn host(&self) -> &str {
-        &self.host
+        self.endpoint.host()
     }
 
     /// Returns the figures that health shows.
     pub fn status(&self) -> Status {
-        self.breaker().status(self.world.monotonic())
-    }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+        self.endpoint.status()
     }
 
     fn error(&self, class: &'static str, detail: impl fmt::Display) -> EmbedError {
-        let mut message = format!("embedding provider {} (model `{}`): {detail}", self.host, self.model.name);
-        // Some providers repeat the key they refuse.
-        if let Some(key) = &self.settings.api_key {
-            message = message.replace(key.as_str(), "…");
-        }
-        plain(class, ErrorKind::Unavailable, message)
-    }
-
-    fn remaining(&self, call: &Call) -> Result<Duration, EmbedError> {
-        match call.until.saturating_sub(self.world.monotonic()) {
-            Duration::ZERO => Err(self.error(class::TIMEOUT, "the time given for this call is over")),
-            left => Ok(left),
-        }
-    }
-
-    /// Waits, unless that would pass the call's end.
-    fn wait(&self, call: &Call, delay: Duration) -> Result<(), EmbedError> {
-        if delay >= self.remaining(call)? {
-            return Err(self.error(class::TIMEOUT, "the time given for this call does not suffice"));
-        }
-        if self.pause.pause(delay) { Ok(()) } else { Err(self.error(class::CLOSING, "the program is closing")) }
+        self.endpoint.error(class, detail)
     }
 
     /// Cuts inputs into batches that the provider takes.
@@ -417,16 +341,10 @@ impl OpenAiEmbedder {
                 }
                 Err(error) => error,
             };
-            let retries = match error.class {
-                class::EMPTY | class::NOT_FINITE => self.settings.max_retries.min(1),
-                class::RATE_LIMITED | class::SERVER_ERROR | class::TIMEOUT | class::CONNECT | class::BAD_ANSWER => {
-                    self.settings.max_retries
-                }
-                _ => 0,
-            };
-            let delay = backoff(attempt, error.retry_after, self.world.random()[0]);
+            let retries = self.endpoint.retries(error.class);
+            let delay = self.endpoint.backoff(attempt, error.retry_after);
             last = Some(error);
-            if attempt >= retries || self.wait(call, delay).is_err() {
+            if attempt >= retries || self.endpoint.wait(call.until, delay).is_err() {
                 break;
             }
             attempt += 1;
@@ -446,89 +364,23 @@ impl OpenAiEmbedder {
 
     /// Sends one request and reads its answer. The outer error concerns the request, the inner ones single vectors.
     fn exchange(&self, call: &Call, texts: &[&str]) -> Result<Vec<Outcome>, EmbedError> {
-        let open = |wait: Duration, status: &Status| {
-            let last = status.last_error.as_ref().map_or("unknown", |last| last.class);
-            let detail = format!(
-                "left alone after {} failures in a row (last: {last}); next try in {} s",
-                status.failures_in_a_row,
-                wait.as_secs_f64().ceil()
-            );
-            EmbedError { retry_after: Some(wait), ..self.error(class::CIRCUIT_OPEN, detail) }
-        };
-        let shut_for = self.breaker().shut_for(self.world.monotonic());
-        if let Some(wait) = shut_for {
-            return Err(open(wait, &self.status()));
-        }
-        loop {
-            let wait = self.bucket().take(self.world.monotonic());
-            if wait.is_zero() {
-                break;
-            }
-            self.wait(call, wait).map_err(|error| match error.class {
-                class::TIMEOUT => EmbedError {
-                    retry_after: Some(wait),
-                    ..self.error(class::RATE_LIMITED, format!("the rate allows no request for {wait:.1?}"))
-                },
-                _ => error,
-            })?;
-        }
         let gate = match call.purpose {
             Purpose::Query => &self.queries,
             Purpose::Passage => &self.passages,
         };
-        let pass = gate
-            .enter(self.remaining(call)?)
-            .ok_or_else(|| self.error(class::TIMEOUT, "too many requests are on their way"))?;
-        let limit = self.remaining(call)?.min(self.settings.timeout).max(Duration::from_millis(1));
-        let start = self.world.monotonic();
-        let admitted = self.breaker().admit(start);
-        if let Err(wait) = admitted {
-            return Err(open(wait, &self.status()));
-        }
-        let result = self.send(texts, limit);
-        drop(pass);
-        let now = self.world.monotonic();
-        let took = now.saturating_sub(start);
-        match &result {
-            Ok(outcomes) => {
-                let good = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-                match outcomes.iter().find_map(|outcome| outcome.as_ref().err()) {
-                    Some(error) if good == 0 => self.breaker().failed(now, took, error),
-                    _ => self.breaker().succeeded(now, took, good),
-                }
-                if good > 0 {
-                    call.proved.store(true, Ordering::Relaxed);
-                }
-            }
-            Err(error) if error.class == class::BAD_REQUEST => self.breaker().refused(now, took, error),
-            Err(error) => {
-                if let (class::RATE_LIMITED, Some(wait)) = (error.class, error.retry_after) {
-                    self.bucket().hold(now + wait);
-                }
-                self.breaker().failed(now, took, error);
-            }
-        }
-        result
-    }
-
-    fn send(&self, texts: &[&str], limit: Duration) -> Result<Vec<Outcome>, EmbedError> {
         let format = if self.floats_only.load(Ordering::Relaxed) { "float" } else { "base64" };
         let body = wire::request(&self.model.name, texts, format, self.settings.send_dimensions);
-        let mut request = self.agent.post(&self.url).header("content-type", "application/json");
-        if let Some(key) = &self.settings.api_key {
-            request = request.header("authorization", format!("Bearer {key}"));
+        let read = self.endpoint.exchange(call.until, gate, body, |bytes| {
+            let vectors = wire::vectors(bytes, texts.len()).map_err(|detail| self.error(class::BAD_ANSWER, detail))?;
+            let value = vectors.into_iter().map(|vector| self.accept(vector)).collect::<Result<Vec<_>, _>>()?;
+            let n_good = value.iter().filter(|outcome| outcome.is_ok()).count();
+            let flaw = value.iter().find_map(|outcome| outcome.as_ref().err()).cloned();
+            Ok(Read { value, n_good, flaw })
+        })?;
+        if read.n_good > 0 {
+            call.proved.store(true, Ordering::Relaxed);
         }
-        let failed = |error| self.transport(limit, error);
-        let response = request.config().timeout_global(Some(limit)).build().send(body).map_err(failed)?;
-        let (parts, body) = response.into_parts();
-        let bytes = body.into_with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(failed)?;
-        if !parts.status.is_success() {
-            let asked = parts.headers.get("retry-after").and_then(|value| value.to_str().ok());
-            let asked = asked.and_then(|value| retry_after(value, self.world.now_us()));
-            return Err(self.status_error(parts.status.as_u16(), &bytes, asked));
-        }
-        let vectors = wire::vectors(&bytes, texts.len()).map_err(|detail| self.error(class::BAD_ANSWER, detail))?;
-        vectors.into_iter().map(|vector| self.accept(vector)).collect()
+        Ok(read.value)
     }
 
     /// Checks one vector and cuts it to our dimension.
@@ -556,41 +408,6 @@ impl OpenAiEmbedder {
         }
         Ok(Ok(vector))
     }
-
-    fn transport(&self, limit: Duration, error: ureq::Error) -> EmbedError {
-        match error {
-            ureq::Error::Timeout(_) => self.error(class::TIMEOUT, format!("no answer within {limit:.1?}")),
-            ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                self.error(class::TIMEOUT, format!("no answer within {limit:.1?}"))
-            }
-            ureq::Error::HostNotFound => self.error(class::CONNECT, "no such host; check embedding.base_url"),
-            ureq::Error::Io(error) => self.error(class::CONNECT, format!("connection failed: {error}")),
-            error @ (ureq::Error::ConnectionFailed
-            | ureq::Error::Tls(_)
-            | ureq::Error::Rustls(_)
-            | ureq::Error::TlsRequired
-            | ureq::Error::BodyStalled) => self.error(class::CONNECT, format!("connection failed: {error}")),
-            error => self.error(class::BAD_ANSWER, format!("does not speak HTTP as expected: {error}")),
-        }
-    }
-
-    fn status_error(&self, status: u16, body: &[u8], asked: Option<Duration>) -> EmbedError {
-        let said = wire::complaint(body);
-        let with = |class, text: &str| self.error(class, format!("{text} ({status}){said}"));
-        let error = match status {
-            401 | 403 => with(class::UNAUTHORIZED, "refused the key; check embedding.api_key"),
-            402 => with(class::UNAUTHORIZED, "wants to be paid first"),
-            300..400 | 404 | 405 | 410 => {
-                with(class::NOT_FOUND, "has no such model or address; check embedding.model and embedding.base_url")
-            }
-            429 => with(class::RATE_LIMITED, "is asked too often"),
-            408 => with(class::TIMEOUT, "gave up waiting"),
-            425 | 500.. => with(class::SERVER_ERROR, "is in trouble"),
-            400..500 => with(class::BAD_REQUEST, "refused the request"),
-            _ => with(class::BAD_ANSWER, "answered with an unexpected status"),
-        };
-        EmbedError { retry_after: asked.map(|wait| wait.min(RETRY_AFTER_MAX)), ..error }
-    }
 }
 
 impl Embedder for OpenAiEmbedder {
@@ -604,7 +421,7 @@ impl Embedder for OpenAiEmbedder {
 
     fn embed_each(&self, texts: &[String], purpose: Purpose, deadline: Duration) -> Vec<Result<Vec<f32>, EmbedError>> {
         let call = Call {
-            until: self.world.monotonic().saturating_add(deadline),
+            until: self.endpoint.world.monotonic().saturating_add(deadline),
             purpose,
             proved: AtomicBool::new(false),
             control: Mutex::new(None),
@@ -635,15 +452,6 @@ impl Embedder for OpenAiEmbedder {
     fn is_costly(&self) -> bool {
         true
     }
-}
-
-fn plain(class: &'static str, kind: ErrorKind, message: String) -> EmbedError {
-    EmbedError { kind, class, message, retry_after: None }
-}
-
-/// Returns the first `chars_max` characters.
-fn cut(text: &str, chars_max: usize) -> &str {
-    text.char_indices().nth(chars_max).map_or(text, |(at, _)| &text[..at])
 }
 
 #[cfg(test)]

@@ -4,3 +4,5 @@ pub mod contract;
 pub mod generate;
 pub mod simulation;
 pub mod stub_embeddings;
+pub mod stub_http;
+pub mod stub_models;

@@ -2,17 +2,15 @@
 //!
 //! Vectors follow the rule `stub-hash-1024` that wrote the fixture root `everos-root-1.5.1`, so that an adopted fixture
 //! can be searched by meaning; [`stub_vector`] is that rule. Answers can be scripted one by one ([`Answer`]), and every
-//! request is kept for the test to look at. Std only: a thread per connection, HTTP/1.1 with keep-alive.
+//! request is kept for the test to look at.
 
 mod md5;
 
+use crate::stub_http::{Asked, Reply, Site, StubHttp};
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How one request is answered.
@@ -88,167 +86,133 @@ struct Script {
     chars_max: Option<usize>,
     floats_only: bool,
     requests: Vec<Request>,
-    busy: usize,
-    busiest: usize,
-    connections: Vec<TcpStream>,
-    ending: bool,
 }
 
-struct Shared {
+struct Provider {
     dimension: usize,
     script: Mutex<Script>,
-    changed: Condvar,
 }
 
-impl Shared {
+impl Provider {
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Waits for at most `limit`, or until the stub ends.
-    fn wait(&self, limit: Duration) {
-        drop(
-            self.changed
-                .wait_timeout_while(self.script(), limit, |script| !script.ending)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+impl Site for Provider {
+    fn reply(&self, asked: &Asked) -> Reply {
+        let texts = match &asked.body["input"] {
+            Value::String(text) => vec![text.clone()],
+            Value::Array(items) => items.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect(),
+            _ => Vec::new(),
+        };
+        let Asked { path, headers, body } = asked.clone();
+        let request = Request { path, headers, body, texts };
+        let answer = {
+            let mut script = self.script();
+            let answer = script.choose(&request);
+            script.requests.push(request.clone());
+            answer
+        };
+        let body = || body_of(self.dimension, &request, &answer).to_string();
+        match &answer {
+            Answer::Hang => Reply::Hang,
+            Answer::Drop => Reply::Drop,
+            Answer::HangInBody => Reply::HangInBody(body()),
+            Answer::DropInBody => Reply::DropInBody(body()),
+            Answer::Slow(delay) => Reply::Slow(*delay, body()),
+            Answer::Garbage => Reply::good("<html><body>It works!</body></html>"),
+            Answer::Status(code, body, headers) => Reply::Send(*code, headers.clone(), body.clone()),
+            // The encoder here cannot write the bare word that Python's writes.
+            Answer::NanLiteral => Reply::good(body().replacen("\"NaN\"", "NaN", 1)),
+            Answer::Good
+            | Answer::Floats
+            | Answer::Shuffled
+            | Answer::Dimension(_)
+            | Answer::EmptyVector(_)
+            | Answer::ZeroVector(_)
+            | Answer::NotFinite(_)
+            | Answer::TooFew
+            | Answer::SameIndex
+            | Answer::BadBase64 => Reply::good(body()),
+        }
     }
 }
 
 /// A running stub; ends when dropped.
 pub struct StubEmbeddings {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-    accepting: Option<JoinHandle<()>>,
+    provider: Arc<Provider>,
+    http: StubHttp,
 }
 
 impl StubEmbeddings {
     /// Starts a provider of vectors with `dimension` components on a free port of the loopback interface.
     pub fn start(dimension: usize) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port can be bound");
-        let address = listener.local_addr().expect("a bound listener has an address");
-        let shared = Arc::new(Shared { dimension, script: Mutex::default(), changed: Condvar::new() });
-        let accepting = std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || accept(&listener, &shared)
-        });
-        Self { address, shared, accepting: Some(accepting) }
+        let provider = Arc::new(Provider { dimension, script: Mutex::default() });
+        let http = StubHttp::start(Arc::clone(&provider) as Arc<dyn Site>);
+        Self { provider, http }
     }
 
     /// Returns the address to configure as `base_url`.
     pub fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        self.http.base_url()
     }
 
     /// Answers the next requests with these, in order; what follows is answered well.
     pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.shared.script().answers.extend(answers);
+        self.provider.script().answers.extend(answers);
     }
 
     /// Answers every request that the script does not cover with this; `None` is [`Answer::Good`].
     pub fn always(&self, answer: Option<Answer>) {
-        self.shared.script().rest = answer;
+        self.provider.script().rest = answer;
     }
 
     /// Refuses requests (400) in which a text contains `part`.
     pub fn refuse_texts_with(&self, part: &str) {
-        self.shared.script().refused.push(part.to_owned());
+        self.provider.script().refused.push(part.to_owned());
     }
 
     /// Refuses requests (422) with more texts than this.
     pub fn refuse_batches_over(&self, texts_max: usize) {
-        self.shared.script().batch_max = Some(texts_max);
+        self.provider.script().batch_max = Some(texts_max);
     }
 
     /// Refuses requests (413) with a text of more characters than this.
     pub fn refuse_texts_over(&self, chars_max: usize) {
-        self.shared.script().chars_max = Some(chars_max);
+        self.provider.script().chars_max = Some(chars_max);
     }
 
     /// Refuses requests (400) that ask for base64.
     pub fn refuse_base64(&self) {
-        self.shared.script().floats_only = true;
+        self.provider.script().floats_only = true;
     }
 
     /// Returns how many requests came in.
     pub fn calls(&self) -> usize {
-        self.shared.script().requests.len()
+        self.provider.script().requests.len()
     }
 
     /// Returns how many texts came in, over all requests.
     pub fn texts(&self) -> usize {
-        self.shared.script().requests.iter().map(|request| request.texts.len()).sum()
+        self.provider.script().requests.iter().map(|request| request.texts.len()).sum()
     }
 
     /// Returns every request so far, in order of arrival.
     pub fn requests(&self) -> Vec<Request> {
-        self.shared.script().requests.clone()
+        self.provider.script().requests.clone()
     }
 
     /// Returns the largest number of requests that were in work at once.
     pub fn busiest(&self) -> usize {
-        self.shared.script().busiest
+        self.http.busiest()
     }
 
     /// Forgets the requests seen so far; the script stays.
     pub fn forget(&self) {
-        let mut script = self.shared.script();
-        script.requests.clear();
-        script.busiest = 0;
+        self.provider.script().requests.clear();
+        self.http.forget();
     }
-}
-
-impl Drop for StubEmbeddings {
-    fn drop(&mut self) {
-        let connections = {
-            let mut script = self.shared.script();
-            script.ending = true;
-            std::mem::take(&mut script.connections)
-        };
-        self.shared.changed.notify_all();
-        for connection in connections {
-            drop(connection.shutdown(Shutdown::Both));
-        }
-        // Wakes the accepting thread, which then sees that the stub ends.
-        drop(TcpStream::connect(self.address));
-        if let Some(accepting) = self.accepting.take() {
-            drop(accepting.join());
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for stream in listener.incoming().flatten() {
-        {
-            let mut script = shared.script();
-            if script.ending {
-                return;
-            }
-            script.connections.extend(stream.try_clone());
-        }
-        let shared = Arc::clone(shared);
-        std::thread::spawn(move || {
-            drop(stream.set_nodelay(true));
-            while serve_one(&stream, &shared).unwrap_or(false) {}
-            drop(stream.shutdown(Shutdown::Both));
-        });
-    }
-}
-
-/// Answers one request; tells whether the connection stays open.
-fn serve_one(stream: &TcpStream, shared: &Shared) -> std::io::Result<bool> {
-    let Some(request) = read_request(stream)? else { return Ok(false) };
-    let answer = {
-        let mut script = shared.script();
-        script.busy += 1;
-        script.busiest = script.busiest.max(script.busy);
-        let answer = script.choose(&request);
-        script.requests.push(request.clone());
-        answer
-    };
-    let open = answer_one(stream, shared, &request, &answer);
-    shared.script().busy -= 1;
-    open
 }
 
 impl Script {
@@ -270,115 +234,6 @@ impl Script {
         }
         self.rest.clone().unwrap_or(Answer::Good)
     }
-}
-
-fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Ok(None);
-    }
-    let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut headers = HashMap::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").and_then(|value| value.parse::<u64>().ok());
-    let mut bytes = Vec::new();
-    match length {
-        Some(length) => {
-            reader.take(length).read_to_end(&mut bytes)?;
-        }
-        None => read_chunks(&mut reader, &mut bytes)?,
-    }
-    let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    let texts = match &body["input"] {
-        Value::String(text) => vec![text.clone()],
-        Value::Array(items) => items.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect(),
-        _ => Vec::new(),
-    };
-    Ok(Some(Request { path, headers, body, texts }))
-}
-
-fn read_chunks(reader: &mut impl BufRead, into: &mut Vec<u8>) -> std::io::Result<()> {
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let length = u64::from_str_radix(line.trim(), 16).unwrap_or(0);
-        reader.by_ref().take(length).read_to_end(into)?;
-        reader.read_line(&mut line)?;
-        if length == 0 {
-            return Ok(());
-        }
-    }
-}
-
-fn answer_one(stream: &TcpStream, shared: &Shared, request: &Request, answer: &Answer) -> std::io::Result<bool> {
-    let body = || body_of(shared.dimension, request, answer).to_string();
-    match answer {
-        Answer::Hang => {
-            shared.wait(Duration::from_secs(3600));
-            Ok(false)
-        }
-        Answer::Drop => Ok(false),
-        Answer::HangInBody | Answer::DropInBody => {
-            let body = body();
-            send(stream, 200, &[], &body, body.len() / 2)?;
-            if *answer == Answer::HangInBody {
-                shared.wait(Duration::from_secs(3600));
-            }
-            Ok(false)
-        }
-        Answer::Slow(delay) => {
-            shared.wait(*delay);
-            let body = body();
-            send(stream, 200, &[], &body, body.len()).map(|()| true)
-        }
-        Answer::Garbage => {
-            let page = "<html><body>It works!</body></html>";
-            send(stream, 200, &[], page, page.len()).map(|()| true)
-        }
-        Answer::Status(code, body, headers) => send(stream, *code, headers, body, body.len()).map(|()| true),
-        Answer::NanLiteral => {
-            // The encoder here cannot write the bare word that Python's writes.
-            let body = body().replacen("\"NaN\"", "NaN", 1);
-            send(stream, 200, &[], &body, body.len()).map(|()| true)
-        }
-        Answer::Good
-        | Answer::Floats
-        | Answer::Shuffled
-        | Answer::Dimension(_)
-        | Answer::EmptyVector(_)
-        | Answer::ZeroVector(_)
-        | Answer::NotFinite(_)
-        | Answer::TooFew
-        | Answer::SameIndex
-        | Answer::BadBase64 => {
-            let body = body();
-            send(stream, 200, &[], &body, body.len()).map(|()| true)
-        }
-    }
-}
-
-fn send(
-    mut stream: &TcpStream,
-    code: u16,
-    headers: &[(String, String)],
-    body: &str,
-    bytes_sent: usize,
-) -> std::io::Result<()> {
-    let mut head =
-        format!("HTTP/1.1 {code} Stub\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(&body.as_bytes()[..bytes_sent])?;
-    stream.flush()
 }
 
 fn body_of(dimension: usize, request: &Request, answer: &Answer) -> Value {

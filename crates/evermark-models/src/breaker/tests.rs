@@ -8,8 +8,8 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn error(retry_after: Option<u64>) -> EmbedError {
-    EmbedError {
+fn error(retry_after: Option<u64>) -> ProviderError {
+    ProviderError {
         kind: ErrorKind::Unavailable,
         class: "server_error",
         message: "down".to_owned(),

@@ -9,9 +9,19 @@ pub(super) struct Bert {
     words: Array2<f32>,
     /// Position embeddings, that of the first segment added.
     places: Array2<f32>,
+    /// What the second segment's pieces have more than the first's.
+    second: Array1<f32>,
     norm: Norm,
     layers: Vec<Layer>,
     n_heads: usize,
+}
+
+/// A text, or two of them.
+#[derive(Clone, Copy)]
+pub(super) struct Pieces<'a> {
+    pub(super) pieces: &'a [u32],
+    /// Where the second text begins.
+    pub(super) second_at: usize,
 }
 
 struct Layer {
@@ -28,10 +38,7 @@ struct Layer {
 impl Bert {
     pub(super) fn read(tensors: &Tensors, shape: &Shape) -> Result<Self, LocalError> {
         let (width, inner) = (shape.width, shape.inner);
-        let linear = |name: String, from: usize, to: usize| {
-            let weight = tensors.matrix(&format!("{name}.weight"), to, from)?;
-            Ok(Linear { weight, bias: tensors.vector(&format!("{name}.bias"), to)? })
-        };
+        let linear = |name: String, from: usize, to: usize| Linear::read(tensors, &name, from, to);
         let norm = |name: String| {
             let scale = tensors.vector(&format!("{name}.weight"), width)?;
             Ok(Norm { scale, shift: tensors.vector(&format!("{name}.bias"), width)?, epsilon: shape.epsilon })
@@ -53,6 +60,7 @@ impl Bert {
         let segments = tensors.matrix("embeddings.token_type_embeddings.weight", shape.n_segments, width)?;
         Ok(Self {
             words: tensors.matrix("embeddings.word_embeddings.weight", shape.n_tokens, width)?,
+            second: if shape.n_segments > 1 { &segments.row(1) - &segments.row(0) } else { Array1::zeros(width) },
             places: places + segments.row(0),
             norm: norm("embeddings.LayerNorm".to_owned())?,
             layers: (0..shape.n_layers).map(layer).collect::<Result<_, LocalError>>()?,
@@ -62,14 +70,18 @@ impl Bert {
 
     /// Returns the last hidden states of all pieces of all texts, one text behind another. A piece beyond the vocabulary counts
     /// as the first one.
-    pub(super) fn hidden(&self, texts: &[&[u32]]) -> Array2<f32> {
+    pub(super) fn hidden(&self, texts: &[Pieces<'_>]) -> Array2<f32> {
         let width = self.words.ncols();
-        let mut hidden = Array2::zeros((texts.iter().map(|text| text.len()).sum(), width));
+        let mut hidden = Array2::zeros((texts.iter().map(|text| text.pieces.len()).sum(), width));
         let mut rows = hidden.axis_iter_mut(Axis(0));
         for text in texts {
-            for ((place, piece), mut row) in self.places.axis_iter(Axis(0)).zip(*text).zip(&mut rows) {
+            let places = self.places.axis_iter(Axis(0)).enumerate();
+            for (((at, place), piece), mut row) in places.zip(text.pieces).zip(&mut rows) {
                 let piece = usize::try_from(*piece).ok().filter(|piece| *piece < self.words.nrows()).unwrap_or(0);
                 row.assign(&(&self.words.row(piece) + &place));
+                if at >= text.second_at {
+                    row += &self.second;
+                }
             }
         }
         self.norm.apply(&mut hidden);
@@ -79,7 +91,7 @@ impl Bert {
             let (mut at, part) = (0, width / self.n_heads);
             for text in texts {
                 for head in 0..self.n_heads {
-                    let (rows, columns) = (at..at + text.len(), head * part..(head + 1) * part);
+                    let (rows, columns) = (at..at + text.pieces.len(), head * part..(head + 1) * part);
                     let here = |axis: AxisDescription| {
                         Slice::from(if axis.axis == Axis(0) { rows.clone() } else { columns.clone() })
                     };
@@ -87,7 +99,7 @@ impl Bert {
                         attend(query.slice_each_axis(here), key.slice_each_axis(here), value.slice_each_axis(here));
                     attended.slice_each_axis_mut(here).assign(&found);
                 }
-                at += text.len();
+                at += text.pieces.len();
             }
             hidden += &layer.output.of(&attended);
             layer.attended.apply(&mut hidden);
@@ -113,6 +125,32 @@ fn attend(query: ArrayView2<'_, f32>, key: ArrayView2<'_, f32>, value: ArrayView
     scores.dot(&value)
 }
 
+/// What turns a pair's first state into one number: the pooler and the classifier.
+pub(super) struct Head {
+    pooler: Linear,
+    classifier: Linear,
+}
+
+impl Head {
+    pub(super) fn read(tensors: &Tensors, shape: &Shape) -> Result<Self, LocalError> {
+        let pooler = Linear::read(tensors, "pooler.dense", shape.width, shape.width)?;
+        Ok(Self { pooler, classifier: Linear::read(tensors, "classifier", shape.width, 1)? })
+    }
+
+    /// Returns one logit per pair.
+    pub(super) fn of(&self, hidden: &Array2<f32>, texts: &[Pieces<'_>]) -> Vec<f32> {
+        let starts = texts.iter().scan(0, |at, text| {
+            let start = *at;
+            *at += text.pieces.len();
+            Some(start)
+        });
+        let firsts = hidden.select(Axis(0), &starts.collect::<Vec<_>>());
+        let mut pooled = self.pooler.of(&firsts);
+        pooled.mapv_inplace(f32::tanh);
+        self.classifier.of(&pooled).into_raw_vec_and_offset().0
+    }
+}
+
 /// A linear layer.
 struct Linear {
     /// One row per output.
@@ -121,6 +159,11 @@ struct Linear {
 }
 
 impl Linear {
+    fn read(tensors: &Tensors, name: &str, from: usize, to: usize) -> Result<Self, LocalError> {
+        let weight = tensors.matrix(&format!("{name}.weight"), to, from)?;
+        Ok(Self { weight, bias: tensors.vector(&format!("{name}.bias"), to)? })
+    }
+
     fn of(&self, inputs: &Array2<f32>) -> Array2<f32> {
         inputs.dot(&self.weight.t()) + &self.bias
     }

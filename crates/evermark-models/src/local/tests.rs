@@ -12,6 +12,11 @@ const PIECES: [&str; 12] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "s
 
 /// Writes a model whose weights come from a formula; numpy was given the same one.
 fn tiny(dir: &Path, more: &[(&str, &str)]) {
+    tiny_with(dir, more, &[]);
+}
+
+/// Writes the same with further tensors after it.
+pub(super) fn tiny_with(dir: &Path, more: &[(&str, &str)], tensors: &[(&str, &[usize])]) {
     let config = r#"{"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
         "intermediate_size": 16, "vocab_size": 12, "max_position_embeddings": 16, "type_vocab_size": 2, "hidden_act": "gelu"}"#;
     fs::write(dir.join("config.json"), config).unwrap();
@@ -40,6 +45,7 @@ fn tiny(dir: &Path, more: &[(&str, &str)]) {
         add("output.dense", WIDTH, 16);
         add("output.LayerNorm", WIDTH, 0);
     }
+    names.extend(tensors.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec())));
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (n, (name, shape)) in names.iter().enumerate() {
         let start = data.len();

@@ -36,10 +36,32 @@ impl Vocabulary {
     /// Returns the pieces of a text between its marks, at most `most` in all; `None` when most of its letters are of no piece.
     pub(super) fn pieces(&self, prefix: &str, text: &str, most: usize) -> Option<Vec<u32>> {
         let mut out = vec![self.first];
-        let mut cutter = Cutter::new(self, self.case);
-        cutter.words(prefix, &mut |_, pieces| out.extend_from_slice(pieces));
+        Cutter::new(self, self.case).words(prefix, &mut |_, pieces| out.extend_from_slice(pieces));
+        let is_read = self.append(text, &mut out);
+        out.truncate(most - 1);
+        out.push(self.last);
+        is_read.then_some(out)
+    }
+
+    /// Returns the pieces of the first text of a pair, at most `most` in all; `None` when most of its letters are of no piece.
+    pub(super) fn question(&self, text: &str, most: usize) -> Option<Vec<u32>> {
+        self.pieces("", text, most.max(2))
+    }
+
+    /// Returns the pieces of a pair. The second text is cut to what is left of `most`; what it has no pieces for is read as
+    /// unknown.
+    pub(super) fn with_document(&self, question: &[u32], text: &str, most: usize) -> Vec<u32> {
+        let mut out = question.to_vec();
+        self.append(text, &mut out);
+        out.truncate(most - 1);
+        out.push(self.last);
+        out
+    }
+
+    /// Appends the pieces of a text; tells whether most of its letters have one.
+    fn append(&self, text: &str, out: &mut Vec<u32>) -> bool {
         let (mut all, mut read) = (0, 0);
-        cutter.words(text, &mut |word, pieces| {
+        Cutter::new(self, self.case).words(text, &mut |word, pieces| {
             let n_letters = word.chars().filter(|c| c.is_alphanumeric()).count();
             all += n_letters;
             if pieces.is_empty() {
@@ -49,9 +71,7 @@ impl Vocabulary {
                 out.extend_from_slice(pieces);
             }
         });
-        out.truncate(most - 1);
-        out.push(self.last);
-        (read > 0 && read * 2 >= all).then_some(out)
+        read > 0 && read * 2 >= all
     }
 }
 

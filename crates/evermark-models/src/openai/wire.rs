@@ -1,18 +1,15 @@
 //! OpenAI's `/embeddings` on the wire.
 
+use crate::endpoint::complaint;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// Longest part of a provider's own words that is repeated to people.
-const COMPLAINT_CHARS_MAX: usize = 300;
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -90,26 +87,5 @@ fn components(components: Components) -> Result<Vec<f32>, String> {
             }
             Ok(values.iter().map(|value| f32::from_le_bytes(*value)).collect())
         }
-    }
-}
-
-/// Returns what the provider says about a failure as `: text`, or nothing.
-pub(super) fn complaint(body: &[u8]) -> String {
-    let text = match serde_json::from_slice::<Value>(body) {
-        Ok(value) => {
-            let said = [&value["error"]["message"], &value["error"], &value["message"], &value["detail"]];
-            match said.into_iter().find(|said| !said.is_null()) {
-                Some(Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-                None => String::new(),
-            }
-        }
-        Err(_) => String::from_utf8_lossy(&body[..body.len().min(4 * COMPLAINT_CHARS_MAX)]).into_owned(),
-    };
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(COMPLAINT_CHARS_MAX) {
-        _ if text.is_empty() => text,
-        Some((at, _)) => format!(": {}…", &text[..at]),
-        None => format!(": {text}"),
     }
 }
