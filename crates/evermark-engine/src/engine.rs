@@ -12,6 +12,7 @@ use crate::get::{GetAnswer, GetRequest};
 use crate::health::Ailments;
 use crate::inbox::Inbox;
 use crate::indexer::Unflushed;
+use crate::judges::Judges;
 use crate::live::Live;
 use crate::maintenance::{CompactReport, PruneReport};
 use crate::probe::Probe;
@@ -49,6 +50,7 @@ pub struct Parts {
     pub world: Arc<dyn World>,
     pub indexes: Arc<dyn OpenIndex>,
     pub embeddings: Embeddings,
+    pub judges: Judges,
 }
 
 /// A root that is open. Cheap to clone; all clones are the same root.
@@ -69,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) embedder: Option<Embedding>,
     /// Why there is none, though one is configured.
     pub(crate) absent: Option<Absent>,
+    pub(crate) judges: Judges,
     pub(crate) live: RwLock<Arc<Live>>,
     pub(crate) inbox: Inbox,
     pub(crate) watch: Option<Watch>,

@@ -10,6 +10,7 @@ pub mod get;
 mod health;
 mod inbox;
 mod indexer;
+pub mod judges;
 mod live;
 pub mod maintenance;
 mod open;

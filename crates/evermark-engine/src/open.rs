@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 impl Inner {
     pub(crate) fn open(parts: Parts) -> Result<Self, Error> {
-        let Parts { root, settings, world, indexes, embeddings } = parts;
+        let Parts { root, settings, world, indexes, embeddings, judges } = parts;
         let layout = Layout::create(&root)?;
         // The lock comes before everything else that is read or written.
         let lock = RootLock::take(&layout, world.as_ref(), None)?;
@@ -65,6 +65,7 @@ impl Inner {
             indexes,
             embedder,
             absent,
+            judges,
             live: RwLock::new(live),
             inbox: crate::inbox::Inbox::default(),
             watch,
@@ -104,6 +105,7 @@ impl Inner {
         if let Some(embedder) = &self.embedder {
             embedder.close();
         }
+        self.judges.close();
         self.tasks.join();
         // What is derived is made again by whoever has the root next.
         self.still_ours()?;

@@ -1,12 +1,19 @@
 //! Searching one owner's memories: by words (`keyword`), by meaning (`vector`), or by both and what stands around a hit
-//! (`hybrid`, in `search/fused.rs`).
+//! (`hybrid`, in `search/fused.rs`). Three more ways ask judges, and only these do: `hybrid` with a judge on top (`rerank`), `agentic`, and
+//! `llm_multiround` (`rounds`); `judged` is what they share, `prompts` what a language model is asked.
 //!
 //! What cannot be done is skipped and named in [`SearchAnswer::degraded`]; only a request that asks for exactly the
 //! missing thing fails.
 
+mod agentic;
 mod fused;
+mod judged;
+mod prompts;
+mod rerank;
+mod rounds;
 mod why;
 
+pub use judged::{Judged, Round};
 pub use why::WhyNot;
 
 use crate::engine::Inner;
@@ -57,6 +64,9 @@ pub struct SearchRequest {
     pub radius: Option<f32>,
     pub min_score: Option<f32>,
     pub include_profile: bool,
+    /// Have the reranker read what `hybrid` found.
+    pub rerank: bool,
+    /// Have the language model order what `hybrid` found of an agent's memories.
     pub enable_llm_rerank: bool,
     /// The wire's filter object, uncompiled.
     pub filters: Option<Value>,
@@ -81,6 +91,7 @@ impl SearchRequest {
             radius: None,
             min_score: None,
             include_profile: false,
+            rerank: false,
             enable_llm_rerank: false,
             filters: None,
             explain: false,
@@ -95,7 +106,7 @@ impl SearchRequest {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
     pub memory: Memory,
-    /// `keyword`: BM25. `vector`: cosine, 0 to 1. `hybrid`: the chance that it answers, 0 to 1.
+    /// `keyword`: BM25. `vector`: cosine, 0 to 1. All others: the chance that it answers, 0 to 1, as `hybrid` or a judge says.
     pub score: f32,
     /// What the score is made of, when that was asked for.
     pub explain: Option<Explain>,
@@ -110,6 +121,8 @@ pub struct Explain {
     pub cosine: Option<f32>,
     /// The sum that `hybrid` orders by.
     pub parts: Option<Parts>,
+    /// What judges say, where they were asked.
+    pub judged: Option<Judged>,
 }
 
 /// An episode found, with the facts that support it.
@@ -122,9 +135,9 @@ pub struct EpisodeHit {
 /// Something that was skipped, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Degraded {
-    /// `vector`, `index`, `rerank`, …
+    /// `vector`, `index`, `context`, `recall`, `rerank`, `sufficiency`, `queries`, `decider`, `llm_rerank`.
     pub stage: &'static str,
-    /// Machine-readable class: `no_model`, `unreadable`, `provider_down`, `rebuilding`, …
+    /// Machine-readable class: `no_model`, `unreadable`, `rebuilding`, `deadline`, or that of a provider's failure.
     pub code: &'static str,
     /// A sentence for a person.
     pub reason: String,
@@ -151,6 +164,8 @@ pub struct SearchAnswer {
     pub method: Option<Method>,
     /// Why the memory named in the request is not among these.
     pub why_not: Option<WhyNot>,
+    /// What was asked in each round, when that was to be explained and the method has rounds.
+    pub rounds: Vec<Round>,
 }
 
 /// Most results a request may ask for, and what -1 stands for with episodes.
@@ -196,6 +211,7 @@ impl Inner {
             filter.check_kind(*kind)?;
         }
         let asked = request.method.unwrap_or(Method::Hybrid);
+        self.check_judges(request, asked)?;
         let until = request.deadline.map(|deadline| self.world.monotonic().saturating_add(deadline));
         let mut degraded = self.standing_degradations();
         let vector = self.vector_for(request, asked, &mut degraded)?;
@@ -222,6 +238,14 @@ impl Inner {
         if let Some(id) = &request.why_not {
             answer.why_not = Some(search.why_not(id, asked, &answer)?);
         }
+        // Several recalls may miss the same thing.
+        let mut known: Vec<(&str, &str)> = Vec::new();
+        degraded.retain(|one| {
+            !known.contains(&(one.stage, one.code)) && {
+                known.push((one.stage, one.code));
+                true
+            }
+        });
         answer.degraded = degraded;
         if request.include_profile && request.owner.track == Track::User {
             answer.profiles =
@@ -233,6 +257,37 @@ impl Inner {
         Ok(answer)
     }
 
+    /// Refuses what asks for a judge that is not configured. One that is, and fails, fails nothing.
+    fn check_judges(&self, request: &SearchRequest, asked: Method) -> Result<(), Error> {
+        let needs = |is_there: bool, feature, provider| match is_there {
+            true => Ok(()),
+            false => Err(Error::NotConfigured { feature, provider }),
+        };
+        let judges = &self.judges;
+        match asked {
+            Method::Keyword | Method::Vector if request.rerank => {
+                let method = asked.name();
+                Err(Error::Invalid(format!("rerank goes with the method hybrid, which is not {method}")))
+            }
+            Method::Keyword | Method::Vector => Ok(()),
+            Method::Hybrid if request.rerank => needs(judges.reranker.is_some(), "hybrid with rerank", "rerank"),
+            Method::Hybrid if self.is_llm_ranked(request, asked) => {
+                needs(judges.llm.is_some(), "hybrid with enable_llm_rerank", "llm")
+            }
+            Method::Hybrid => Ok(()),
+            Method::Agentic => {
+                needs(judges.reranker.is_some(), "agentic_search", "rerank")?;
+                needs(judges.llm.is_some(), "agentic_search", "llm")
+            }
+            Method::LlmMultiround => needs(judges.decider().is_some(), "llm_multiround", "llm"),
+        }
+    }
+
+    /// Tells whether `enable_llm_rerank` means anything: it is for agents alone.
+    fn is_llm_ranked(&self, request: &SearchRequest, asked: Method) -> bool {
+        request.enable_llm_rerank && asked == Method::Hybrid && request.owner.track == Track::Agent
+    }
+
     /// Embeds the query, when the method needs that and it can be done.
     fn vector_for(
         &self,
@@ -242,9 +297,7 @@ impl Inner {
     ) -> Result<Option<Vec<f32>>, Error> {
         match asked {
             Method::Keyword => return Ok(None),
-            Method::Agentic => return Err(Error::NotConfigured { feature: "agentic_search", provider: "llm" }),
-            Method::LlmMultiround => return Err(Error::NotConfigured { feature: "llm_multiround", provider: "llm" }),
-            Method::Vector | Method::Hybrid => {}
+            Method::Vector | Method::Hybrid | Method::Agentic | Method::LlmMultiround => {}
         }
         let mut without = |code: &'static str, reason: String| {
             degraded.push(Degraded { stage: "vector", code, reason });
@@ -292,6 +345,15 @@ fn kinds_of(track: Track) -> &'static [Kind] {
 
 impl Search<'_> {
     fn run(&self, method: Method, answer: &mut SearchAnswer, degraded: &mut Vec<Degraded>) -> Result<(), Error> {
+        match method {
+            Method::Agentic => return self.agentic(answer, degraded),
+            Method::LlmMultiround => return self.multiround(answer, degraded),
+            Method::Hybrid if self.request.rerank => return self.reranked(answer, degraded),
+            Method::Hybrid if self.inner.is_llm_ranked(self.request, method) => {
+                return self.llm_ranked(answer, degraded);
+            }
+            Method::Keyword | Method::Vector | Method::Hybrid => {}
+        }
         match self.request.owner.track {
             Track::User => answer.episodes = self.episodes(method, degraded)?,
             Track::Agent => {
@@ -437,6 +499,7 @@ impl Search<'_> {
             words: by_words.then_some(score),
             cosine: (!by_words).then_some(score),
             parts: None,
+            judged: None,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Bounds and intervals, as data.
 
+use crate::judges::JudgeSettings;
 use evermark_core::maintenance::plan::Policy;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub inbox_total_max: usize,
     /// How long one search may wait for the query's embedding.
     pub query_embed_timeout: Duration,
+    /// Bounds of searches that ask a reranker or a language model.
+    pub judges: JudgeSettings,
     /// The bound on the index, the marks on free space, the file in reserve.
     pub upkeep: Policy,
     /// Commits, or time since the last one, after which a round of upkeep is made. Each commit leaves a version of a few
@@ -64,6 +67,7 @@ impl Default for Settings {
             inbox_session_max: 20_000,
             inbox_total_max: 1_000_000,
             query_embed_timeout: Duration::from_secs(2),
+            judges: JudgeSettings::default(),
             upkeep: Policy::default(),
             beat_commits: 8,
             beat_after: Duration::from_secs(30),

@@ -82,6 +82,22 @@ pub struct Embedding {
     pub cache_bytes: u64,
 }
 
+/// How the reranker or the language model does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judge {
+    pub model: Option<String>,
+    /// `closed`, `open`, `half_open`, `none` without one.
+    pub state: String,
+    /// Requests, failed ones included.
+    pub calls: u64,
+    pub failures: u64,
+    /// Answers, or memories read.
+    pub items: u64,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    pub last_error: Option<String>,
+}
+
 /// Everything `status` and `/health` show.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -99,6 +115,8 @@ pub struct Status {
     pub queue: Queue,
     pub index: Option<IndexInfo>,
     pub embedding: Embedding,
+    pub rerank: Judge,
+    pub llm: Judge,
     /// Messages accepted but not extracted, and the sessions they belong to.
     pub inbox_messages: u64,
     pub inbox_sessions: u64,
@@ -225,6 +243,8 @@ impl Inner {
             queue: known.as_ref().map(|books| books.queue.clone()).unwrap_or_default(),
             index: index.value.as_ref().map(|seen| seen.info.clone()),
             embedding: self.embedding(),
+            rerank: self.judges.rerank_status(),
+            llm: self.judges.llm_status(),
             inbox_messages: inbox_messages as u64,
             inbox_sessions: inbox_sessions as u64,
             watcher: self.watcher(),

@@ -23,7 +23,8 @@ pub use health::Health;
 pub use index::IndexItem;
 pub use memory::{AgentCaseItem, AgentSkillItem, EpisodeItem, FactItem, MemoryItem, ProfileItem, Source};
 pub use search::{
-    DegradedItem, ExplainItem, MethodName, PartsItem, SearchBody, SearchData, UnprocessedItem, WhyNotItem,
+    DegradedItem, ExplainItem, JudgedItem, MethodName, PartsItem, RoundItem, SearchBody, SearchData, UnprocessedItem,
+    WhyNotItem,
 };
 pub use status::{Problem, StatusData};
 pub use work::{

@@ -150,6 +150,7 @@ fn root(page: &mut Page, status: &StatusData) {
     page.single("evermark_embedding_failures_total", "counter", "Calls that failed.", embedding.failures as f64);
     page.single("evermark_embedding_cache_entries", "gauge", "Vectors in the cache.", embedding.cache_entries as f64);
     page.single("evermark_embedding_cache_bytes", "gauge", "Bytes of the cache.", embedding.cache_bytes as f64);
+    judges(page, status);
     let sweep = status.last_sweep_age_ms.unwrap_or(status.uptime_ms) as f64 / 1000.0;
     page.single(
         "evermark_sweep_age_seconds",
@@ -160,6 +161,26 @@ fn root(page: &mut Page, status: &StatusData) {
     if status.watcher != "off" {
         let help = "Whether edits are seen at once; 0: by sweeping only.";
         page.single("evermark_watcher_up", "gauge", help, flag(status.watcher == "watching"));
+    }
+}
+
+/// What was asked of the reranker and the language model, and what it cost.
+fn judges(page: &mut Page, status: &StatusData) {
+    let (rerank, llm) = (&status.rerank, &status.llm);
+    let counters = [
+        ("evermark_rerank_calls_total", "Calls of the reranker.", rerank.calls),
+        ("evermark_rerank_documents_total", "Memories it read.", rerank.items),
+        ("evermark_rerank_failures_total", "Calls that failed.", rerank.failures),
+        ("evermark_llm_calls_total", "Calls of the language model.", llm.calls),
+        ("evermark_llm_answers_total", "Answers of it.", llm.items),
+        ("evermark_llm_failures_total", "Calls that failed.", llm.failures),
+    ];
+    for (name, help, value) in counters {
+        page.single(name, "counter", help, value as f64);
+    }
+    page.family("evermark_llm_tokens_total", "counter", "Tokens of the language model, as far as it says.");
+    for (direction, tokens) in [("in", llm.tokens_in), ("out", llm.tokens_out)] {
+        page.sample("evermark_llm_tokens_total", &[("direction", direction)], tokens as f64);
     }
 }
 

@@ -297,12 +297,26 @@ pub(crate) enum MethodArg {
     Hybrid,
 }
 
+/// Every way to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchMethodArg {
+    Keyword,
+    Vector,
+    Hybrid,
+    /// What hybrid finds, reranked; a language model looks further when that is not enough
+    Agentic,
+    /// A language model asks, picks and asks again
+    #[value(name = "llm_multiround", alias = "llm-multiround")]
+    LlmMultiround,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   evermark search 'which tea' --user lin
   evermark search 'deploy steps' --agent coder_bot --top-k 3
   evermark search 'which tea' --user lin --explain --why-not lin_af_20270203_00000001
+  evermark search 'who sold us the kettle' --user lin --method agentic --deadline-ms 8000
   evermark search tea --user lin --filter '{\"timestamp\":{\"gte\":\"2027-01-01\"}}' --json")]
 pub(crate) struct SearchArgs {
     pub(crate) query: String,
@@ -312,7 +326,7 @@ pub(crate) struct SearchArgs {
     pub(crate) scope: ScopeArgs,
     /// How to look [default: what works best here]
     #[arg(long, value_enum)]
-    pub(crate) method: Option<MethodArg>,
+    pub(crate) method: Option<SearchMethodArg>,
     /// How many to show
     #[arg(short = 'k', long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) top_k: u8,
@@ -325,12 +339,18 @@ pub(crate) struct SearchArgs {
     /// Leave out what is less similar than this (vector), from 0 to 1
     #[arg(long, value_name = "X")]
     pub(crate) radius: Option<f64>,
-    /// Leave out what scores less than this (hybrid), from 0 to 1
+    /// Leave out what scores less than this (hybrid, agentic, llm_multiround), from 0 to 1
     #[arg(long, value_name = "X")]
     pub(crate) min_score: Option<f64>,
     /// Show the user's profile as well
     #[arg(long, requires = "user")]
     pub(crate) profile: bool,
+    /// Have the configured reranker read what hybrid finds
+    #[arg(long)]
+    pub(crate) rerank: bool,
+    /// Have the configured language model order what hybrid finds of an agent
+    #[arg(long, requires = "agent")]
+    pub(crate) llm_rerank: bool,
     /// Show what each score is made of
     #[arg(long)]
     pub(crate) explain: bool,

@@ -3,10 +3,12 @@
 //! Flags win over `EVERMARK_…`, then `EVEROS_…`, then `evermark.toml`, then `everos.toml`, then what is built in. A value that is
 //! not allowed stops the program and is named with its key and place; one that only EverOS allows is left out with a warning.
 
+mod judges;
 mod near;
 mod raw;
 mod shapes;
 
+pub(crate) use judges::Judges;
 pub(crate) use raw::{Environment, Shown, Source};
 
 use crate::exit::{Exit, Failure};
@@ -142,6 +144,8 @@ pub(crate) struct Config {
     pub(crate) root: Root,
     pub(crate) api: Api,
     pub(crate) embedding: Embedding,
+    /// Who reads memories on request.
+    pub(crate) judges: Judges,
     pub(crate) settings: Settings,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
@@ -258,7 +262,9 @@ fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
     let timezone = layers.take("memory.timezone", Some("memory.timezone"), &shapes::zone(), "UTC".to_owned());
     let api = resolve_api(layers);
     let embedding = resolve_embedding(layers, &root.path);
-    let settings = resolve_settings(layers, &timezone)?;
+    let judges = judges::resolve(layers, &root.path);
+    let mut settings = resolve_settings(layers, &timezone)?;
+    settings.judges = judges::bounds(layers, &settings.judges);
     let log_filter = layers.take("log.level", Some("log.level"), &shapes::log_filter(), "info".to_owned());
     let log_format = layers.take("log.format", None, &shapes::choice(&["text", "json"]), None);
     let log_file = layers.take("log.file", None, &shapes::file(), None);
@@ -267,6 +273,7 @@ fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
         root,
         api,
         embedding,
+        judges,
         settings,
         log_filter,
         log_format: if log_format.as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text },
@@ -424,6 +431,7 @@ fn resolve_settings(layers: &mut Layers, timezone: &str) -> anyhow::Result<Setti
         inbox_session_max: size(inbox_session_max),
         inbox_total_max: size(inbox_total_max),
         query_embed_timeout: Duration::from_secs_f64(query_timeout),
+        judges: usual.judges,
         upkeep,
         beat_commits,
         beat_after: Duration::from_secs_f64(beat_after),

@@ -97,7 +97,10 @@ pub(crate) fn examine(root: &Root, env: &Environment, world: &Arc<dyn World>, of
     let token = config.as_ref().and_then(|config| config.api.token.as_deref());
     let running = layout.as_ref().map(|layout| holder::examine(layout, token, world.now_us(), offline, &mut found));
     match &config {
-        Some(config) => provider::examine(config, running.as_ref(), world, offline, &mut found),
+        Some(config) => {
+            provider::examine(config, running.as_ref(), world, offline, &mut found);
+            provider::examine_reranker(config, world, &mut found);
+        }
         None => {
             found.ok(
                 "provider",

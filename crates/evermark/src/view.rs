@@ -18,8 +18,9 @@ pub(crate) use upkeep::{rebuild, status, sync, verify};
 pub(crate) fn search(data: &SearchData, out: &mut Out) {
     for hit in &data.episodes {
         episode(&hit.item, Some(hit.score), &hit.atomic_facts, out);
-        // Its facts say it where there are some.
-        explain(hit.explain.as_ref().filter(|_| hit.atomic_facts.is_empty()), out);
+        // Its facts say it where there are some; what judges say is of the episode.
+        let of_episode = |explain: &&ExplainItem| hit.atomic_facts.is_empty() || explain.judged.is_some();
+        explain(hit.explain.as_ref().filter(of_episode), out);
     }
     data.profiles.iter().for_each(|hit| profile(&hit.item, out));
     for hit in &data.agent_cases {
@@ -34,6 +35,18 @@ pub(crate) fn search(data: &SearchData, out: &mut Out) {
     let nothing = data.episodes.is_empty() && data.agent_cases.is_empty() && data.agent_skills.is_empty();
     if nothing && data.profiles.is_empty() && data.unprocessed_messages.is_empty() {
         out.line("nothing found");
+    }
+    for (n, round) in data.rounds.iter().enumerate() {
+        let asked = round.questions.iter().map(|question| one_line(question, 120)).collect::<Vec<_>>().join(" | ");
+        let enough = match round.is_sufficient {
+            Some(true) => ", enough",
+            Some(false) => ", not enough",
+            None => "",
+        };
+        out.line(out.paint.dim(format_args!("round {n}: {asked}: {} new{enough}", round.new)));
+        if let Some(reasoning) = &round.reasoning {
+            out.line(out.paint.dim(format_args!("         {}", one_line(reasoning, 200))));
+        }
     }
     if let Some(why) = &data.why_not {
         out.line(format_args!("{}: {} ({})", tame(&why.id), tame(&why.reason), why.code));
@@ -63,6 +76,13 @@ fn explain(explain: Option<&ExplainItem>, out: &mut Out) {
         ];
         named.into_iter().filter(|(_, value)| *value != 0.0).for_each(|(name, value)| add(name, Some(value)));
         add("total", Some(sum.total));
+    }
+    if let Some(judged) = &explain.judged {
+        add("chance", Some(judged.chance));
+        add("reranked", judged.rerank);
+        add("llm", judged.llm);
+        parts.extend((judged.round > 0).then(|| format!("round {}", judged.round)));
+        parts.extend(judged.core.then(|| "chosen".to_owned()));
     }
     out.line(format_args!("        {}", out.paint.dim(parts.join(" · "))));
 }

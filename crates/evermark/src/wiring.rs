@@ -2,11 +2,14 @@
 
 use crate::config::{Config, Embedding, Endpoint, Environment};
 use crate::world::{CRASH_AT, FAULT_AT, world};
+use evermark_core::chat::ChatModel;
 use evermark_core::embed::HashEmbedder;
 use evermark_core::world::World;
 use evermark_engine::Engine;
 use evermark_engine::embedding::Embeddings;
 use evermark_engine::engine::{OpenIndex, Parts};
+use evermark_engine::judges::Judges;
+use evermark_models::chat::OpenAiChat;
 use evermark_models::openai;
 use evermark_models::provider::Provider;
 use std::sync::Arc;
@@ -35,6 +38,7 @@ pub(crate) fn open(config: &Config, world: Arc<dyn World>) -> anyhow::Result<Eng
         settings: config.settings.clone(),
         indexes: indexes(Arc::clone(&world)),
         embeddings: embeddings(&config.embedding),
+        judges: judges(config, &world)?,
         world,
     };
     Ok(Engine::open(parts)?)
@@ -43,6 +47,19 @@ pub(crate) fn open(config: &Config, world: Arc<dyn World>) -> anyhow::Result<Eng
 /// Returns what opens generations of the index.
 pub(crate) fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
     index::indexes(world)
+}
+
+/// Makes who reads memories on request. Nothing is read or sent yet.
+fn judges(config: &Config, world: &Arc<dyn World>) -> anyhow::Result<Judges> {
+    let configured = config.judges.clone();
+    let chat = |settings| -> anyhow::Result<Arc<dyn ChatModel>> {
+        Ok(Arc::new(OpenAiChat::new(settings, Arc::clone(world))?))
+    };
+    Ok(Judges {
+        reranker: configured.rerank.map(|provider| provider.connect(Arc::clone(world))).transpose()?,
+        llm: configured.llm.map(chat).transpose()?,
+        decider: configured.decider.map(chat).transpose()?,
+    })
 }
 
 fn embeddings(embedding: &Embedding) -> Embeddings {

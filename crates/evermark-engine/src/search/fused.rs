@@ -299,7 +299,7 @@ impl Search<'_> {
     }
 
     fn explained_by(&self, row: &Evidence, place: &Place) -> Option<Explain> {
-        let explain = Explain { words: Some(row.words), cosine: row.cosine, parts: Some(place.parts) };
+        let explain = Explain { words: Some(row.words), cosine: row.cosine, parts: Some(place.parts), judged: None };
         self.request.explain.then_some(explain)
     }
 

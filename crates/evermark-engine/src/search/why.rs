@@ -6,7 +6,7 @@ use super::*;
 #[derive(Clone, Debug, PartialEq)]
 pub struct WhyNot {
     pub id: String,
-    /// `returned`, `unknown`, `not_indexed`, `replaced`, `filtered`, `no_match`, `radius`, `min_score`, `top_k`.
+    /// `returned`, `unknown`, `not_indexed`, `replaced`, `filtered`, `no_match`, `radius`, `min_score`, `top_k`, `judged`.
     pub code: &'static str,
     /// A sentence for a person.
     pub reason: String,
@@ -33,12 +33,17 @@ impl Search<'_> {
         if !self.filter.matches(&memory) {
             return Ok(because("filtered", "the request's filter leaves it out".to_owned()));
         }
+        // Judges are asked once, not again for this: recall tells where the memory would be before they read it.
+        let judged = self.is_judged(method);
+        let method = if judged { Method::Hybrid } else { method };
         // The same question without its floors, to see where the memory would be.
         let open = SearchRequest {
             top_k: Some(TOP_K_MAX),
             radius: None,
             min_score: None,
             why_not: None,
+            rerank: false,
+            enable_llm_rerank: false,
             explain: true,
             ..self.request.clone()
         };
@@ -70,6 +75,12 @@ impl Search<'_> {
             });
         };
         let (score, explain) = (found.score, found.explain);
+        if judged {
+            let reason = format!(
+                "hybrid alone would have it at place {place}, with a score of {score:.3}; it was not read, or fits less well than what was returned"
+            );
+            return Ok(WhyNot { score: Some(score), place: Some(place), explain, ..because("judged", reason) });
+        }
         let (code, reason) = match (self.request.min_score, self.radius) {
             (Some(floor), _) if score < floor && method == Method::Hybrid => {
                 ("min_score", format!("its score is {score:.3}, below the `min_score` of {floor}"))
@@ -80,6 +91,15 @@ impl Search<'_> {
             _ => ("top_k", format!("it would be at place {place}, with a score of {score:.3}")),
         };
         Ok(WhyNot { score: Some(score), place: Some(place), explain, ..because(code, reason) })
+    }
+
+    /// Tells whether a judge had a say in the answer.
+    fn is_judged(&self, method: Method) -> bool {
+        match method {
+            Method::Keyword | Method::Vector => false,
+            Method::Hybrid => self.request.rerank || self.inner.is_llm_ranked(self.request, method),
+            Method::Agentic | Method::LlmMultiround => true,
+        }
     }
 
     fn kinds(&self) -> &'static [Kind] {

@@ -14,6 +14,7 @@ use evermark_core::world::{RealWorld, World};
 use evermark_engine::add::{AddRequest, FlushRequest, NewMessage, Receipt};
 use evermark_engine::embedding::Embeddings;
 use evermark_engine::engine::{Engine, OpenIndex, Parts};
+use evermark_engine::judges::Judges;
 use evermark_engine::search::{Method, SearchAnswer, SearchRequest};
 use evermark_engine::settings::Settings;
 use evermark_models::provider::Provider;
@@ -182,6 +183,7 @@ pub(crate) struct Kit {
     pub(crate) shelves: Arc<Shelves>,
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
     pub(crate) provider: Option<Provider>,
+    pub(crate) judges: Judges,
     pub(crate) settings: Settings,
 }
 
@@ -196,6 +198,7 @@ impl Kit {
             shelves: Arc::default(),
             embedder: None,
             provider: None,
+            judges: Judges::default(),
             settings: Settings {
                 watch: false,
                 settle: Duration::ZERO,
@@ -225,6 +228,7 @@ impl Kit {
                 (None, Some(provider)) => Embeddings::Provider(provider.clone()),
                 (None, None) => Embeddings::None,
             },
+            judges: self.judges.clone(),
         })
     }
 

@@ -4,6 +4,7 @@ mod adopt;
 mod crash;
 mod derived;
 mod health;
+mod judges;
 mod kit;
 mod meaning;
 mod ownership;

@@ -131,8 +131,13 @@ impl Health {
         if !embed {
             disabled.extend(["vector_search", "hybrid_search"]);
         }
-        // These want a language model, a reranker or a parser, which we do not have yet.
-        disabled.extend(["reflection", "skill_extraction", "agentic_search", "knowledge", "multimodal_upload"]);
+        // Nothing here reflects, extracts skills or parses yet, whatever is configured.
+        disabled.extend(["reflection", "skill_extraction"]);
+        let (llm, rerank) = (status.llm.is_there(), status.rerank.is_there());
+        if !llm || !rerank {
+            disabled.push("agentic_search");
+        }
+        disabled.extend(["knowledge", "multimodal_upload"]);
 
         let healthy = status.verdict != VerdictName::Failing;
         let codes: Vec<String> = status.reasons.iter().map(|reason| reason.code.clone()).collect();
@@ -157,7 +162,7 @@ impl Health {
         Self {
             status: status.verdict,
             version: version.to_owned(),
-            capabilities: Capabilities { embed, ..Capabilities::NONE },
+            capabilities: Capabilities { embed, llm, rerank, ..Capabilities::NONE },
             disabled_features: disabled.into_iter().map(str::to_owned).collect(),
             cascade: Some(CascadeHealth {
                 healthy,

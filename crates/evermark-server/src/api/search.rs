@@ -7,7 +7,7 @@ use crate::check::{Fields, Given, Invalid};
 use crate::stamp;
 use evermark_core::id::{Owner, Scope};
 use evermark_core::ranking::Stages;
-use evermark_engine::search::{Degraded, Explain, Method, SearchAnswer, SearchRequest, Unprocessed, WhyNot};
+use evermark_engine::search::{Degraded, Explain, Method, Round, SearchAnswer, SearchRequest, Unprocessed, WhyNot};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,7 +46,7 @@ pub struct SearchBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub radius: Option<f64>,
-    /// Floor of the final score, the chance that a memory answers; `hybrid` only.
+    /// Floor of the final score, the chance that a memory answers; `hybrid`, `agentic` and `llm_multiround`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub min_score: Option<f64>,
@@ -54,9 +54,14 @@ pub struct SearchBody {
     #[serde(default)]
     #[schema(default = false)]
     pub include_profile: bool,
+    /// `hybrid` for an agent: the language model orders what is found. Means nothing for users.
     #[serde(default)]
     #[schema(default = false)]
     pub enable_llm_rerank: bool,
+    /// `hybrid`: the reranker reads what is found; `top_k` counts episodes then. Ours.
+    #[serde(default)]
+    #[schema(default = false)]
+    pub rerank: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<FilterNode>)]
     pub filters: Option<Value>,
@@ -158,6 +163,7 @@ impl SearchBody {
             min_score: fields.field("min_score").optional(Given::share)?,
             include_profile: fields.field("include_profile").or(false, Given::boolean)?,
             enable_llm_rerank: fields.field("enable_llm_rerank").or(false, Given::boolean)?,
+            rerank: fields.field("rerank").or(false, Given::boolean)?,
             filters: fields.field("filters").optional(filter)?,
             explain: fields.field("explain").or(false, Given::boolean)?,
             why_not: fields.field("why_not").optional(Given::non_empty)?,
@@ -175,6 +181,7 @@ impl SearchBody {
             "min_score",
             "include_profile",
             "enable_llm_rerank",
+            "rerank",
             "filters",
             "explain",
             "why_not",
@@ -237,6 +244,7 @@ impl From<SearchBody> for SearchRequest {
             min_score: body.min_score.map(|score| score as f32),
             include_profile: body.include_profile,
             enable_llm_rerank: body.enable_llm_rerank,
+            rerank: body.rerank,
             filters: body.filters,
             explain: body.explain,
             why_not: body.why_not,
@@ -262,6 +270,40 @@ pub struct SearchData {
     /// Why the memory that `why_not` names is not among these; only when that was asked. Ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why_not: Option<WhyNotItem>,
+    /// What was asked in each round, and what the language model said; only with `explain`, and where there are rounds. Ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<RoundItem>,
+}
+
+/// One round of questions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchRound)]
+pub struct RoundItem {
+    /// What was searched for.
+    pub questions: Vec<String>,
+    /// Memories that no round before had found.
+    pub new: usize,
+    /// Whether the language model took what was found for enough; null when it did not say.
+    pub is_sufficient: Option<bool>,
+    /// Why, in its words; at most 500 characters.
+    pub reasoning: Option<String>,
+    /// What it missed, in its words.
+    pub missing: Vec<String>,
+    /// Ids of the memories that it chose.
+    pub core: Vec<String>,
+}
+
+impl From<Round> for RoundItem {
+    fn from(round: Round) -> Self {
+        Self {
+            questions: round.questions,
+            new: round.n_new,
+            is_sufficient: round.is_sufficient,
+            reasoning: round.reasoning,
+            missing: round.missing,
+            core: round.core,
+        }
+    }
 }
 
 /// What a score is made of.
@@ -272,8 +314,27 @@ pub struct ExplainItem {
     pub bm25: Option<f32>,
     /// Cosine of its own vector, -1 to 1; null where there is none, or meaning was not looked at.
     pub cosine: Option<f32>,
-    /// Only for `hybrid`: the parts of the sum it orders by.
+    /// Only for `hybrid` and what is built on it: the parts of the sum it orders by.
     pub parts: Option<PartsItem>,
+    /// What the reranker and the language model say; only where they were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<JudgedItem>,
+}
+
+/// What judges say of one hit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ScoreJudged)]
+pub struct JudgedItem {
+    /// The chance by `hybrid`, of the question that found it best.
+    pub chance: f32,
+    /// The reranker's score.
+    pub rerank: Option<f32>,
+    /// The language model's score.
+    pub llm: Option<f32>,
+    /// The round that found it first, from 0.
+    pub round: usize,
+    /// Whether the language model chose it.
+    pub core: bool,
 }
 
 /// The parts of the sum that `hybrid` orders by, in units of BM25.
@@ -306,7 +367,14 @@ impl From<Explain> for ExplainItem {
             precise: parts.precise,
             total: parts.total,
         });
-        Self { bm25: explain.words, cosine: explain.cosine, parts }
+        let judged = explain.judged.map(|judged| JudgedItem {
+            chance: judged.chance,
+            rerank: judged.rerank,
+            llm: judged.llm,
+            round: judged.round,
+            core: judged.is_core,
+        });
+        Self { bm25: explain.words, cosine: explain.cosine, parts, judged }
     }
 }
 
@@ -315,7 +383,7 @@ impl From<Explain> for ExplainItem {
 #[schema(as = WhyNot)]
 pub struct WhyNotItem {
     pub id: String,
-    /// `returned`, `unknown`, `not_indexed`, `replaced`, `filtered`, `no_match`, `radius`, `min_score`, `top_k`.
+    /// `returned`, `unknown`, `not_indexed`, `replaced`, `filtered`, `no_match`, `radius`, `min_score`, `top_k`, `judged`.
     pub code: String,
     /// A sentence for a person.
     pub reason: String,
@@ -406,9 +474,9 @@ pub struct UnprocessedItem {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Degraded)]
 pub struct DegradedItem {
-    /// `vector`, `index`, `rerank`, …
+    /// `vector`, `index`, `context`, `recall`, `rerank`, `sufficiency`, `queries`, `decider`, `llm_rerank`.
     pub stage: String,
-    /// `no_model`, `provider_down`, `rebuilding`, …
+    /// `no_model`, `rebuilding`, `deadline`, `timeout`, …
     pub code: String,
     /// A sentence for a person.
     pub reason: String,
@@ -432,6 +500,7 @@ impl SearchData {
             method: answer.method.map(MethodName::from),
             degraded: answer.degraded.into_iter().map(DegradedItem::from).collect(),
             why_not: answer.why_not.map(WhyNotItem::from),
+            rounds: answer.rounds.into_iter().map(RoundItem::from).collect(),
             ..Self::default()
         };
         for hit in answer.episodes {

@@ -1,7 +1,7 @@
 //! What the root says of itself: `GET /evermark/status`, `status --json`.
 
 use super::index::IndexItem;
-use evermark_engine::status::{Embedding, FileProblem, Queue, Reason, Status, Verdict};
+use evermark_engine::status::{Embedding, FileProblem, Judge, Queue, Reason, Status, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -146,6 +146,46 @@ impl From<Embedding> for EmbeddingItem {
     }
 }
 
+/// How the reranker or the language model does. Neither is asked unless a search is made of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Judge)]
+pub struct JudgeItem {
+    pub model: Option<String>,
+    /// `closed`, `open`, `half_open`, or `none` without one.
+    pub state: String,
+    /// Requests, failed ones included.
+    pub calls: u64,
+    pub failures: u64,
+    /// Answers of a language model, or memories read by a reranker.
+    pub items: u64,
+    /// Tokens, as far as the provider says.
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    pub last_error: Option<String>,
+}
+
+impl JudgeItem {
+    /// Tells whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.model.is_some()
+    }
+}
+
+impl From<Judge> for JudgeItem {
+    fn from(judge: Judge) -> Self {
+        Self {
+            model: judge.model,
+            state: judge.state,
+            calls: judge.calls,
+            failures: judge.failures,
+            items: judge.items,
+            tokens_in: judge.tokens_in,
+            tokens_out: judge.tokens_out,
+            last_error: judge.last_error,
+        }
+    }
+}
+
 /// Everything the root says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Status)]
@@ -166,6 +206,10 @@ pub struct StatusData {
     pub queue: QueueItem,
     pub index: Option<IndexItem>,
     pub embedding: EmbeddingItem,
+    #[serde(default)]
+    pub rerank: JudgeItem,
+    #[serde(default)]
+    pub llm: JudgeItem,
     /// Messages accepted but not extracted, and the sessions they belong to.
     pub inbox_messages: u64,
     pub inbox_sessions: u64,
@@ -193,6 +237,8 @@ impl From<Status> for StatusData {
             queue: status.queue.into(),
             index: Some(IndexItem::of(status.index, status.maintenance)),
             embedding: status.embedding.into(),
+            rerank: status.rerank.into(),
+            llm: status.llm.into(),
             inbox_messages: status.inbox_messages,
             inbox_sessions: status.inbox_sessions,
             watcher: status.watcher,

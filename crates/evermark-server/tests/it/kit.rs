@@ -9,6 +9,7 @@ use evermark_core::index::{Index, IndexError};
 use evermark_core::world::{RealWorld, World};
 use evermark_engine::embedding::Embeddings;
 use evermark_engine::engine::{Engine, OpenIndex, Parts};
+use evermark_engine::judges::Judges;
 use evermark_engine::settings::Settings;
 use evermark_server::{App, Options, Token, router};
 use serde_json::{Value, json};
@@ -32,6 +33,7 @@ pub(crate) struct Setup {
     pub(crate) options: Options,
     pub(crate) vectors: bool,
     pub(crate) settings: Settings,
+    pub(crate) judges: Judges,
     /// A root to take over; a fresh folder without.
     pub(crate) dir: Option<tempfile::TempDir>,
 }
@@ -106,6 +108,7 @@ impl Server {
             world: Arc::clone(&world),
             indexes: Arc::new(Shelves),
             embeddings: if setup.vectors { Embeddings::Own(Arc::new(HashEmbedder::new(64))) } else { Embeddings::None },
+            judges: setup.judges,
         })
         .unwrap();
         engine.quiesce().unwrap();

@@ -7,6 +7,7 @@ mod contract;
 mod document;
 mod errors;
 mod guard;
+mod judges;
 mod kit;
 mod memories;
 mod operate;

@@ -52,7 +52,7 @@ pub(crate) fn fetch(args: &ModelFetchArgs, root: &Root, env: &Environment, out: 
         out.line(format_args!("  {:>10} bytes  sha256 {}{checked}  {}", file.size_bytes, file.sha256, file.name));
     }
     out.line(format_args!(
-        "{} is here; set `embedding.provider = \"local\"` and `embedding.model = \"{}\"`, and start again",
+        "{} is here; set `embedding.provider = \"local\"` and `embedding.model = \"{}\"` (of a cross-encoder: `rerank.provider` and `rerank.model`), and start again",
         out.paint.bold(&wanted.id),
         wanted.id
     ));

@@ -1,6 +1,6 @@
 //! `evermark search`.
 
-use crate::cli::{MethodArg, SearchArgs};
+use crate::cli::{SearchArgs, SearchMethodArg};
 use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::session::Session;
@@ -17,15 +17,18 @@ pub(crate) fn run(args: &SearchArgs, session: &Session, out: &mut Out) -> anyhow
         project_id: args.scope.project.clone(),
         query: args.query.clone(),
         method: args.method.map(|method| match method {
-            MethodArg::Keyword => MethodName::Keyword,
-            MethodArg::Vector => MethodName::Vector,
-            MethodArg::Hybrid => MethodName::Hybrid,
+            SearchMethodArg::Keyword => MethodName::Keyword,
+            SearchMethodArg::Vector => MethodName::Vector,
+            SearchMethodArg::Hybrid => MethodName::Hybrid,
+            SearchMethodArg::Agentic => MethodName::Agentic,
+            SearchMethodArg::LlmMultiround => MethodName::LlmMultiround,
         }),
         top_k: i64::from(args.top_k),
         radius: args.radius,
         min_score: args.min_score,
         include_profile: args.profile,
-        enable_llm_rerank: false,
+        enable_llm_rerank: args.llm_rerank,
+        rerank: args.rerank,
         filters: filters(args.filter.as_deref(), args.session.as_deref())?,
         explain: args.explain,
         why_not: args.why_not.clone(),

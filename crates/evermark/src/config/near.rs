@@ -8,11 +8,12 @@ pub(crate) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> 
     known
         .map(|name| {
             let whole = distance(typed, name);
-            (if leaf(name) == typed_leaf { whole.min(1) } else { whole }, name)
+            // Of several with that last part the one whose section is nearest.
+            (if leaf(name) == typed_leaf { whole.min(1) } else { whole }, whole, name)
         })
         .min()
-        .filter(|(edits, name)| *edits <= 1 + name.len() / 5)
-        .map(|(_, name)| name)
+        .filter(|(edits, _, name)| *edits <= 1 + name.len() / 5)
+        .map(|(_, _, name)| name)
 }
 
 /// Returns the number of single-character edits between two texts (Levenshtein).

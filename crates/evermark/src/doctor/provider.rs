@@ -1,4 +1,5 @@
-//! The embedding provider: what the daemon says of it, or else asked for one vector, as indexing would ask.
+//! The embedding provider: what the daemon says of it, or else asked for one vector, as indexing would ask. And a local
+//! reranker's files.
 
 use super::Findings;
 use super::holder::Running;
@@ -6,10 +7,25 @@ use crate::config::{Config, Embedding};
 use crate::wiring;
 use evermark_core::embed::{Embedder, Purpose};
 use evermark_core::world::World;
-use evermark_models::local::LocalEmbedder;
+use evermark_models::local::{LocalEmbedder, LocalReranker};
 use evermark_models::openai::{OpenAiEmbedder, class};
+use evermark_models::rerank::Provider as Reranking;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Looks whether a local reranker is there. Endpoints that read memories are asked when a search wants it, and not for this.
+pub(super) fn examine_reranker(config: &Config, world: &Arc<dyn World>, found: &mut Findings) {
+    let Some(Reranking::Local { name, dir }) = &config.judges.rerank else { return };
+    match LocalReranker::new(dir, name, Arc::clone(world)).load() {
+        Ok(()) => found.ok("provider", "reranker", format!("`{name}` in {} can rerank", dir.display())),
+        Err(error) => found.warn(
+            "provider",
+            "reranker_missing",
+            format!("`{name}` cannot be used: {error}; searches that want it go without"),
+            format!("`evermark model fetch {name}`, or mend `rerank.model`"),
+        ),
+    }
+}
 
 /// A model that is loaded first may take this long.
 const PATIENCE: Duration = Duration::from_secs(20);

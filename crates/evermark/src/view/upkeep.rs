@@ -52,6 +52,13 @@ pub(crate) fn status(data: &StatusData, daemon: Option<&str>, out: &mut Out) {
     if let Some(error) = &embedding.last_error {
         out.line(format_args!("             last failure: {}", one_line(error, 200)));
     }
+    for (name, judge) in [("reranker ", &data.rerank), ("llm      ", &data.llm)] {
+        let Some(model) = &judge.model else { continue };
+        out.line(format_args!("{name}  {}: {} calls, {} failed", tame(model), judge.calls, judge.failures));
+        if let Some(error) = &judge.last_error {
+            out.line(format_args!("             last failure: {}", one_line(error, 200)));
+        }
+    }
     let sweep = data.last_sweep_age_ms.map_or_else(|| "never".to_owned(), |age| format!("{} ago", span(age)));
     out.line(format_args!("watcher    {}; last sweep {sweep}", tame(&data.watcher)));
     problems(&data.findings, data.findings_total, out);

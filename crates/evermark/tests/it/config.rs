@@ -79,6 +79,9 @@ fn what_cannot_be_meant_is_refused_by_name_value_place_and_rule() {
         ("EVERMARK_SPACE__LOW_PERCENT", "101", "whole number"),
         ("EVERMARK_SPACE__OUT_BYTES", "99999999999", "space is low before it is out"),
         ("EVERMARK_EXTRACT__SEGMENT_GAP_SECONDS", "0.5", "seconds from"),
+        ("EVERMARK_RERANK__PROVIDER", "magic", "none, local, deepinfra, vllm, dashscope"),
+        ("EVERMARK_DECIDER__MAX_ROUNDS", "0", "1 to 10"),
+        ("EVERMARK_SEARCH__JUDGES_TIMEOUT_SECONDS", "0", "seconds from"),
         ("EVERMARK_LOG", "loud=very=", "a level"),
     ];
     for (name, value, rule) in bad {
@@ -150,6 +153,48 @@ fn everos_own_placeholder_is_no_provider() {
     let keyed = home
         .run_with(&["status", "--json"], &[("EVEROS_EMBEDDING__API_KEY", "sk-1"), ("EVERMARK_EMBEDDING__DIM", "8")]);
     assert_eq!(keyed.json()["embedding"]["model"], "Qwen/Qwen3-Embedding-4B");
+}
+
+#[test]
+fn rerankers_and_language_models_are_there_when_they_are_meant() {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    // As EverOS ships it: addresses without keys.
+    let theirs = "[llm]\nmodel = \"openai/gpt-4.1-mini\"\napi_key = \"\"\nbase_url = \"https://openrouter.ai/api/v1\"\n\
+        [rerank]\nprovider = \"deepinfra\"\nmodel = \"Qwen/Qwen3-Reranker-4B\"\napi_key = \"\"\nbase_url = \"https://api.deepinfra.com/v1/inference\"\n\
+        [decider]\nmodel = \"\"\nmax_rounds = 2\n";
+    home.write("everos.toml", theirs);
+    let models = |env: &[(&str, &str)]| {
+        let status = home.run_with(&["status", "--json"], env).json();
+        (status["rerank"]["model"].clone(), status["llm"]["model"].clone())
+    };
+    assert_eq!(models(&[]), (Value::Null, Value::Null));
+    let keys = [("EVEROS_LLM__API_KEY", "sk-llm-0123456789"), ("EVEROS_RERANK__API_KEY", "sk-rr-0123456789")];
+    assert_eq!(models(&keys), (json!("Qwen/Qwen3-Reranker-4B"), json!("openai/gpt-4.1-mini")));
+    let off = [keys[0], keys[1], ("EVERMARK_LLM__PROVIDER", "none"), ("EVERMARK_RERANK__PROVIDER", "none")];
+    assert_eq!(models(&off), (Value::Null, Value::Null));
+    let ours = [
+        ("EVERMARK_RERANK__PROVIDER", "vllm"),
+        ("EVERMARK_RERANK__BASE_URL", "http://127.0.0.1:9/v1"),
+        ("EVERMARK_RERANK__MODEL", "r"),
+        ("EVERMARK_LLM__BASE_URL", "http://127.0.0.1:9/v1"),
+        ("EVERMARK_LLM__MODEL", "m"),
+    ];
+    assert_eq!(models(&ours), (json!("r"), json!("m")));
+    let local = [("EVERMARK_RERANK__PROVIDER", "local"), ("EVERMARK_RERANK__MODEL", "cross-encoder/x")];
+    assert_eq!(models(&local).0, json!("cross-encoder/x"));
+
+    let found = shown(&home, &keys);
+    assert_eq!(found["values"]["decider.max_rounds"]["value"], 2);
+    assert_eq!((&found["values"]["llm.api_key"]["value"], &found["warnings"]), (&json!("****6789"), &json!([])));
+    let text = home.run_with(&["config", "show"], &keys).stdout;
+    assert!(!text.contains("sk-llm-0123456789") && !text.contains("sk-rr-0123456789"));
+    // What is half said is told.
+    let half = [("EVERMARK_LLM__API_KEY", "sk-llm-0123456789"), ("EVERMARK_RERANK__PROVIDER", "vllm")];
+    std::fs::remove_file(home.root().join("everos.toml")).expect("it was there");
+    let warnings = shown(&home, &half)["warnings"].to_string();
+    assert!(warnings.contains("llm.base_url") && warnings.contains("rerank.base_url"), "{warnings}");
+    home.run_with(&["status"], &[("EVERMARK_RERANK__PROVIDER", "local")]).fails(2, "rerank.model");
 }
 
 #[test]

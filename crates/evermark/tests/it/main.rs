@@ -18,6 +18,7 @@ mod doctor;
 mod faults;
 mod figures;
 mod index;
+mod judges;
 mod kit;
 #[cfg(feature = "lance")]
 mod lancedb;

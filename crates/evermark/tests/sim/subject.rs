@@ -11,6 +11,7 @@ use evermark_core::world::World;
 use evermark_engine::add::{AddRequest, FlushRequest, NewMessage};
 use evermark_engine::embedding::Embeddings;
 use evermark_engine::engine::{OpenIndex, Parts};
+use evermark_engine::judges::Judges;
 use evermark_engine::search::{Method, SearchRequest};
 use evermark_engine::settings::Settings;
 use evermark_engine::status::Verdict;
@@ -89,6 +90,7 @@ impl Subject for EvermarkSubject {
                 world: Arc::clone(&self.world) as Arc<dyn World>,
                 indexes: Arc::clone(&self.indexes) as Arc<dyn OpenIndex>,
                 embeddings: Embeddings::Own(Arc::clone(&self.provider) as Arc<dyn Embedder>),
+                judges: Judges::default(),
             };
             self.engine = Some(Engine::open(parts).map_err(trouble)?);
         }

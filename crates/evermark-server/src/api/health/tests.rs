@@ -26,8 +26,13 @@ fn disabled_features_follow_the_providers() {
         "knowledge",
         "multimodal_upload",
     ];
-    let features = Health::of(status.clone(), "9", true, Audience::Trusted).disabled_features;
-    assert_eq!(features, all[2..]);
+    let health = Health::of(status.clone(), "9", true, Audience::Trusted);
+    assert_eq!(health.disabled_features, all[2..]);
+    assert!(health.capabilities.llm && !health.capabilities.rerank);
+    status.rerank.model = Some("reader".to_owned());
+    let health = Health::of(status.clone(), "9", true, Audience::Trusted);
+    assert!(health.capabilities.rerank && !health.disabled_features.contains(&"agentic_search".to_owned()));
+    status.rerank.model = None;
     status.embedding.model = None;
     let health = Health::of(status, "9", false, Audience::Trusted);
     assert_eq!(health.disabled_features, all);

@@ -27,6 +27,14 @@ pub(crate) fn sample() -> StatusData {
         },
         index: Some(index()),
         embedding: EmbeddingItem { state: "open".to_owned(), model: Some("m".to_owned()), ..Default::default() },
+        rerank: JudgeItem { state: "none".to_owned(), ..Default::default() },
+        llm: JudgeItem {
+            model: Some("chatty".to_owned()),
+            state: "closed".to_owned(),
+            calls: 3,
+            tokens_in: 40,
+            ..Default::default()
+        },
         inbox_messages: 4,
         inbox_sessions: 1,
         watcher: "degraded: too many watches below /r".to_owned(),
