@@ -26,6 +26,9 @@ impl ProviderError {
     /// The class of what was not done in the time given.
     pub const TIMEOUT: &'static str = "timeout";
 
+    /// The class of what was not begun, because it would not be done in the time given.
+    pub const DEADLINE: &'static str = "deadline";
+
     /// The class of an answer that cannot be understood.
     pub const BAD_ANSWER: &'static str = "bad_answer";
 

@@ -14,8 +14,9 @@ const LLM_CALLS_MAX: u32 = 16;
 /// Places of the `hybrid` ranking behind each episode that is wanted: facts share them.
 const PLACES_PER_EPISODE: usize = 4;
 
-/// Characters of a memory that a reranker reads: about the 512 tokens that most take.
-const RERANKED_CHARS: usize = 2_000;
+/// Characters of a memory that a reranker reads, what was found in it first: some 250 tokens, of which weights on this machine
+/// read a few thousand a second.
+const RERANKED_CHARS: usize = 1_000;
 
 /// What happened in one round of questions.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -23,6 +23,8 @@ pub struct LocalReranker {
     /// `None` until they are needed, or while they are not there.
     weights: Mutex<Option<Arc<Weights>>>,
     figures: Mutex<Figures>,
+    /// Pieces a second in the last call; `None` before the first.
+    speed: Mutex<Option<f64>>,
     n_threads: usize,
     world: Arc<dyn World>,
 }
@@ -55,6 +57,7 @@ impl LocalReranker {
             dir: dir.to_path_buf(),
             weights: Mutex::default(),
             figures: Mutex::new(Figures { state: "closed", ..Figures::default() }),
+            speed: Mutex::default(),
             n_threads: threads(),
             world,
         }
@@ -77,6 +80,22 @@ impl LocalReranker {
         Ok(read)
     }
 
+    /// Refuses work that would not be done in time: what is begun and not finished has cost the time of all that follows.
+    fn check_fits(&self, n_pieces: usize, until: Duration) -> Result<(), ProviderError> {
+        let Some(speed) = *self.speed.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        let needed = n_pieces as f64 / speed;
+        let left = until.saturating_sub(self.world.monotonic());
+        if needed <= left.as_secs_f64() {
+            return Ok(());
+        }
+        Err(ProviderError {
+            kind: ErrorKind::Unavailable,
+            class: ProviderError::DEADLINE,
+            message: format!("`{}` would take about {needed:.1} s, and {left:.1?} are left", self.name),
+            retry_after: None,
+        })
+    }
+
     fn scores(&self, query: &str, documents: &[String], deadline: Duration) -> Result<Vec<f32>, ProviderError> {
         let until = self.world.monotonic().saturating_add(deadline);
         let weights = self.weights().map_err(|error| ProviderError {
@@ -96,6 +115,9 @@ impl LocalReranker {
             .iter()
             .map(|text| Some(weights.vocabulary.with_document(&asked, text, weights.length_max)))
             .collect();
+        let n_pieces: usize = pairs.iter().flatten().map(Vec::len).sum();
+        self.check_fits(n_pieces, until)?;
+        let begun = self.world.monotonic();
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         order.sort_by_key(|&at| pairs[at].as_ref().map_or(0, Vec::len));
         let batches = batches(&order, &pairs);
@@ -122,6 +144,12 @@ impl LocalReranker {
             work();
         });
         let scores = scores.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let done: usize =
+            pairs.iter().flatten().zip(&scores).filter(|(_, score)| score.is_some()).map(|(pair, _)| pair.len()).sum();
+        let took = self.world.monotonic().saturating_sub(begun).as_secs_f64();
+        if done > 0 && took > 0.0 {
+            *self.speed.lock().unwrap_or_else(PoisonError::into_inner) = Some(done as f64 / took);
+        }
         scores.into_iter().collect::<Option<Vec<f32>>>().ok_or_else(|| ProviderError {
             kind: ErrorKind::Unavailable,
             class: ProviderError::TIMEOUT,

@@ -41,6 +41,42 @@ fn scores_are_those_of_the_same_model_elsewhere() {
     assert_eq!((figures.state, figures.calls, figures.items, figures.failures), ("closed", 2, 6, 0));
 }
 
+/// A world whose clock goes on by a second each time it is read.
+struct Slow(Mutex<Duration>);
+
+impl World for Slow {
+    fn now_us(&self) -> i64 {
+        0
+    }
+
+    fn monotonic(&self) -> Duration {
+        let mut now = self.0.lock().unwrap();
+        *now += Duration::from_secs(1);
+        *now
+    }
+
+    fn random(&self) -> [u8; 16] {
+        [0; 16]
+    }
+
+    fn reach(&self, _: &'static str) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn work_that_would_not_be_done_in_time_is_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_with(dir.path(), &[], &HEAD);
+    let reranker = LocalReranker::new(dir.path(), "tiny", Arc::new(Slow(Mutex::default())));
+    let many = texts(&["the dog ran"; 200]);
+    // How fast it is is not known before the first call.
+    assert!(reranker.rerank("the cats", &texts(&["dog"]), LONG).is_ok());
+    let error = reranker.rerank("the cats", &many, Duration::from_secs(9)).unwrap_err();
+    assert_eq!((error.class, error.kind), (ProviderError::DEADLINE, ErrorKind::Unavailable), "{error}");
+    assert!(reranker.rerank("the cats", &many, Duration::from_secs(10_000)).is_ok());
+}
+
 #[test]
 fn many_documents_come_back_in_order() {
     let dir = tempfile::tempdir().unwrap();
