@@ -22,8 +22,8 @@ use std::time::Duration;
 
 /// Texts of one call, as the indexer has them.
 const CALL: usize = 2048;
-/// Memories whose texts are embedded to see how fast that goes; more of them say nothing new.
-const EMBEDDED_MAX: usize = 60_000;
+/// What else the machine does makes a limit no lower: the quickest of so many times counts.
+const EMBEDDED_TIMES: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Questions whose terms are counted.
 const ASKED_MAX: usize = 1000;
@@ -40,14 +40,17 @@ pub(super) fn measure(root: &Path, spec: Spec, questions: &[Question]) -> anyhow
     // The first text finds the table packed.
     embedder.embed(&["garden".to_owned()], Purpose::Passage, PATIENCE)?;
     let mut of = [Kind::AtomicFact, Kind::Episode].map(|kind| (kind, Vec::new()));
-    let (mut n_embedded, mut embedding) = (0, Duration::ZERO);
+    let mut embedding = Duration::ZERO;
     for call in memories.chunks(CALL) {
         let texts = call.iter().map(|memory| memory.body.embed_text().unwrap_or_default()).collect::<Vec<_>>();
-        let started = clock::now();
-        let vectors = embedder.embed(&texts, Purpose::Passage, PATIENCE)?;
-        embedding += started.elapsed();
+        let (mut least, mut vectors) = (Duration::MAX, Vec::new());
+        for _ in 0..EMBEDDED_TIMES {
+            let started = clock::now();
+            vectors = embedder.embed(&texts, Purpose::Passage, PATIENCE)?;
+            least = least.min(started.elapsed());
+        }
+        embedding += least;
         for (memory, vector) in call.iter().zip(vectors) {
-            n_embedded += usize::from(memory.kind() == Kind::AtomicFact);
             let tokens = text::joined(&memory.body.search_text());
             let rows = of.iter_mut().find(|(kind, _)| *kind == memory.kind());
             rows.context("a made-up root holds facts and episodes")?.1.push((memory, tokens, vector));
@@ -74,7 +77,7 @@ pub(super) fn measure(root: &Path, spec: Spec, questions: &[Question]) -> anyhow
         "keyword_bytes": words(episodes).round(),
         "vector_bytes": fact_vectors,
         "hybrid_bytes": (fact_vectors + episode_vectors + words(facts) + words(episodes)).round(),
-        "embed_facts_per_s": rate(n_embedded, embedding),
+        "embed_facts_per_s": rate(of[0].1.len(), embedding),
     }))
 }
 
@@ -104,9 +107,6 @@ fn memories(root: &Path, owner: &Owner, n_facts: usize) -> anyhow::Result<Vec<Me
             let rel = path_for(owner, kind, day)?;
             let bytes = std::fs::read(root.join(&rel)).with_context(|| format!("cannot read {rel}"))?;
             memories.extend(read_file(&rel, &bytes, &jiff::tz::TimeZone::UTC, &[]).memories);
-        }
-        if memories.len() > EMBEDDED_MAX.max(n_facts * 2) {
-            break;
         }
     }
     Ok(memories)

@@ -50,7 +50,8 @@ pub(super) fn latency(sizes: &[&Value]) -> Option<String> {
         put(
             &mut svg,
             format_args!(
-                "<text x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#c0392b\">aim up to 100,000 facts: {} ms</text>\n",
+                "<text x=\"{}\" y=\"{:.1}\" fill=\"#c0392b\">aim up to 100,000 facts: {} ms</text>\n",
+                LEFT + 6.0,
                 y - 4.0,
                 short(aim)
             ),
