@@ -523,7 +523,7 @@ pub(crate) struct FiguresArgs {
     /// Files edited while idle, and as many again while other files rain in
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub(crate) edits: u32,
-    /// Facts of the files that are dropped while searches go on, at most as many as there are
+    /// Facts of the files that are replaced while searches go on, at most half of all
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     pub(crate) batch: u32,
     /// Seconds for which merging, and rebuilding, is repeated at most, until a thousand searches met it

@@ -23,9 +23,18 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use std::fs::File;
 
+const DAYS_MIN: usize = 8;
+
 pub(super) fn run(args: &FiguresArgs, env: &Environment, out: &mut Out) -> anyhow::Result<Exit> {
-    if args.facts.iter().any(|n| *n < 20) || args.users == 0 {
-        return Err(Failure::new(Exit::Usage, "--facts needs at least 20, --users at least 1").into());
+    // Some of a root's days are replaced as a whole, others are edited.
+    let days = |n_facts: u32| {
+        let share = n_facts / args.users.max(1);
+        let per_day = generate::FACTS_PER_EPISODE * generate::EPISODES_PER_DAY;
+        args.users as usize * (share as usize).div_ceil(per_day)
+    };
+    if args.users == 0 || args.facts.iter().any(|n| days(*n) < DAYS_MIN) {
+        let message = "--users needs at least 1, --facts enough for eight days of all users: fifty make a day of one";
+        return Err(Failure::new(Exit::Usage, message).into());
     }
     crate::limits::raise_descriptors();
     let mut builder = tempfile::Builder::new();
@@ -183,7 +192,7 @@ pub(super) fn remarks(size: &Value, limits: &Value) -> Vec<String> {
     let parts = parts.iter().map(|(name, rate)| format!("{name} {} facts/s", aims::digits(*rate)));
     let n = |pointer: &str| measure::figure(size, pointer, 0);
     let bytes = |pointer: &str| measure::bytes(size, pointer);
-    vec![
+    let mut remarks = vec![
         format!("ingest cannot be faster than: {}", parts.collect::<Vec<_>>().join(", ")),
         format!(
             "samples: {} edits idle, {} under ingest; searches during ingest {}, compaction {} ({} s of it), rebuild {}",
@@ -200,5 +209,9 @@ pub(super) fn remarks(size: &Value, limits: &Value) -> Vec<String> {
             bytes("/disk/reserve_bytes"),
             bytes("/disk/cache_bytes")
         ),
-    ]
+    ];
+    remarks.extend(
+        size.pointer("/during/failed").and_then(Value::as_str).map(|why| format!("what is missing failed: {why}")),
+    );
+    remarks
 }

@@ -41,13 +41,8 @@ pub(super) struct Made {
 
 /// Writes a root into an empty folder; a folder that holds this very root is left alone.
 pub(super) fn root(folder: &Path, spec: Spec) -> anyhow::Result<Made> {
-    root_from(folder, spec, FIRST_DAY)
-}
-
-/// As [`root`], with days that begin at another one: what is made may then join an older root.
-pub(super) fn root_from(folder: &Path, spec: Spec, first: Date) -> anyhow::Result<Made> {
     let marker = folder.join(MARKER);
-    let wanted = format!("{spec:?} {first}\n");
+    let wanted = format!("{spec:?}\n");
     let is_there = std::fs::read_to_string(&marker).is_ok_and(|found| found == wanted);
     ensure!(
         is_there || std::fs::read_dir(folder)?.next().is_none(),
@@ -60,7 +55,7 @@ pub(super) fn root_from(folder: &Path, spec: Spec, first: Date) -> anyhow::Resul
     for i in 0..spec.n_users {
         let share = spec.n_facts / spec.n_users + u32::from(i < spec.n_facts % spec.n_users);
         let owner = owner(i);
-        for (day, n_facts) in days(first, share as usize) {
+        for (day, n_facts) in days(share as usize) {
             write_day(folder, &owner, day, n_facts, &words, &mut rng, &mut made, is_there)?;
         }
     }
@@ -98,10 +93,10 @@ pub(super) fn draft(
 }
 
 /// Spreads a user's facts over days.
-pub(super) fn days(first: Date, n_facts: usize) -> impl Iterator<Item = (Date, usize)> {
+pub(super) fn days(n_facts: usize) -> impl Iterator<Item = (Date, usize)> {
     let per_day = FACTS_PER_EPISODE * EPISODES_PER_DAY;
     (0..n_facts.div_ceil(per_day)).map(move |i| {
-        let day = first.saturating_add(i64::try_from(i).unwrap_or(i64::MAX).min(300_000).days());
+        let day = FIRST_DAY.saturating_add(i64::try_from(i).unwrap_or(i64::MAX).min(300_000).days());
         (day, per_day.min(n_facts - i * per_day))
     })
 }

@@ -21,7 +21,7 @@ fn everything_is_measured_in_one_run_and_put_away() {
     std::fs::create_dir(&temporary).expect("a folder");
     let (dir, out) = (temporary.to_str().expect("a plain path"), home.path().join("figures.json"));
     let args =
-        ["bench", "figures", "--facts", "200", "--users", "4", "--queries", "24", "--edits", "8", "--starts", "2"];
+        ["bench", "figures", "--facts", "400", "--users", "4", "--queries", "24", "--edits", "8", "--starts", "2"];
     let rest = [
         "--batch",
         "100",
@@ -45,7 +45,7 @@ fn everything_is_measured_in_one_run_and_put_away() {
     let size = &report["sizes"][0];
     assert_eq!(
         (size["facts"].as_u64(), size["episodes"].as_u64(), size["users"].as_u64()),
-        (Some(200), Some(40), Some(4))
+        (Some(400), Some(80), Some(4))
     );
     for pointer in [
         "/limits/memory_bytes_per_s",
@@ -59,8 +59,8 @@ fn everything_is_measured_in_one_run_and_put_away() {
     ] {
         above_zero(&report, pointer);
     }
-    // Fifty facts of one user, 256 components of 16 bits each: no search can read less.
-    assert!(above_zero(&report, "/sizes/0/must/vector_bytes") >= f64::from(50 * 256 * 2));
+    // A hundred facts of one user, 256 components of 16 bits each: no search can read less.
+    assert!(above_zero(&report, "/sizes/0/must/vector_bytes") >= f64::from(100 * 256 * 2));
     assert!(above_zero(&report, "/sizes/0/must/hybrid_bytes") > above_zero(&report, "/sizes/0/must/vector_bytes"));
 
     // Three methods in the process and over HTTP, by one client and by three.
@@ -85,7 +85,7 @@ fn everything_is_measured_in_one_run_and_put_away() {
     let tables = home.run(&args);
     assert!(tables.ok().stdout.contains("| files to searchable |"), "{tables:?}");
     let svg = std::fs::read_to_string(plots.join("latency.svg")).expect("a picture");
-    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("200 facts"), "{svg}");
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("400 facts"), "{svg}");
     home.run(&["bench", "report", "absent.json"]).fails(1, "cannot read absent.json");
 
     let left = std::fs::read_dir(&temporary).expect("a folder").count();
@@ -95,8 +95,8 @@ fn everything_is_measured_in_one_run_and_put_away() {
 #[test]
 fn a_size_that_makes_no_sense_is_refused() {
     let home = Home::new();
-    home.run(&["bench", "figures", "--facts", "3"]).fails(2, "--facts needs at least 20");
-    home.run(&["bench", "figures", "--users", "0"]).fails(2, "--users at least 1");
+    home.run(&["bench", "figures", "--facts", "3"]).fails(2, "eight days");
+    home.run(&["bench", "figures", "--users", "0"]).fails(2, "--users needs at least 1");
 }
 
 #[test]

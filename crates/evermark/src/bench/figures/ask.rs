@@ -63,8 +63,7 @@ pub(in crate::bench) fn ask(wire: &mut Wire, place: &Place, request: &Request) -
 /// One search of a timetable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    /// When it was to be asked. An answer that is late makes the next questions late, and they count from here: whoever had
-    /// asked then would have waited.
+    /// When it was to be asked.
     due: Instant,
     answered: Instant,
     /// Which of the kinds of request.
@@ -72,7 +71,9 @@ pub(super) struct Asked {
     refused: bool,
 }
 
-/// Asks `per_s` times a second, each kind of request in turn, until it shall stop.
+/// Asks `per_s` times a second at most, each kind of request in turn, until it shall stop.
+///
+/// A search that took long is not made up for: it counts once, as for the person who waited.
 pub(super) fn keep_asking(
     place: &Place,
     kinds: &[Vec<Request>],
@@ -81,12 +82,13 @@ pub(super) fn keep_asking(
 ) -> anyhow::Result<Vec<Asked>> {
     let mut wire = Wire::connect(&place.url).context("cannot connect")?;
     let mut all = Vec::new();
-    let began = clock::now();
+    let pace = Duration::from_secs_f64(1.0 / per_s);
+    let mut next = clock::now();
     for n in 0_u32.. {
         if stop.load(Ordering::Acquire) {
             break;
         }
-        let due = began + Duration::from_secs_f64(f64::from(n) / per_s);
+        let due = next;
         if let Some(left) = due.checked_duration_since(clock::now()) {
             clock::pause(left);
         }
@@ -94,7 +96,9 @@ pub(super) fn keep_asking(
         let requests = &kinds[kind];
         let request = &requests[n as usize / kinds.len() % requests.len()];
         let refused = ask(&mut wire, place, request).is_err();
-        all.push(Asked { due, answered: clock::now(), kind, refused });
+        let answered = clock::now();
+        all.push(Asked { due, answered, kind, refused });
+        next = (due + pace).max(answered);
     }
     Ok(all)
 }

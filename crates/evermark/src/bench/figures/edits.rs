@@ -1,6 +1,7 @@
 //! A person's edits: a file is saved, and a word that was never said before is asked for until it is found.
 
 use super::ask::{Place, Request};
+use super::stir::Groups;
 use crate::bench::generate::{self, Spec};
 use crate::bench::wire::Wire;
 use crate::clock;
@@ -29,12 +30,14 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new(root: &Path, spec: Spec, seed: u64) -> Self {
+    /// Returns the files that are in no set of `groups`.
+    pub(super) fn new(root: &Path, spec: Spec, groups: Groups, seed: u64) -> Self {
         let mut days = Vec::new();
         for i in 0..spec.n_users {
             let n_facts = spec.n_facts / spec.n_users + u32::from(i < spec.n_facts % spec.n_users);
             let owner = generate::owner(i);
-            days.extend(generate::days(generate::FIRST_DAY, n_facts as usize).map(|(day, _)| (owner.clone(), day)));
+            let all = generate::days(n_facts as usize).map(|(day, _)| day);
+            days.extend(all.filter(|day| groups.set(i, *day).is_none()).map(|day| (owner.clone(), day)));
         }
         Rng::with_seed(seed).shuffle(&mut days);
         Self { root: root.to_owned(), days, words: 0 }

@@ -102,7 +102,7 @@ fn row(memory: &Memory) -> ShelfRow<'_> {
 /// Reads an owner's facts, and their episodes, from the files.
 fn memories(root: &Path, owner: &Owner, n_facts: usize) -> anyhow::Result<Vec<Memory>> {
     let mut memories = Vec::new();
-    for (day, _) in generate::days(generate::FIRST_DAY, n_facts) {
+    for (day, _) in generate::days(n_facts) {
         for kind in [Kind::AtomicFact, Kind::Episode] {
             let rel = path_for(owner, kind, day)?;
             let bytes = std::fs::read(root.join(&rel)).with_context(|| format!("cannot read {rel}"))?;

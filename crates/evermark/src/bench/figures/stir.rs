@@ -1,24 +1,27 @@
-//! Work for the daemon: batches of files that are dropped into its vault, one after the other, for as long as it shall be busy.
+//! Work for the daemon: files of the root are written anew, set after set, for as long as it shall be busy.
 //!
-//! There are two sets of files, each in two versions. A set is dropped only when the other is waiting, so that there is always
-//! something to do, and never before it was indexed itself, so that all that is dropped is done.
+//! The root's days are dealt out to groups. Two groups are sets of files that are replaced as a whole, each in two versions; the
+//! others are for those who edit. So the root stays as large as it was made. A set is dropped only when the other is nearly done,
+//! so that there is always something to do, and never before it was indexed itself, so that all that is dropped is done.
 
 use super::ask::Place;
-use crate::bench::generate::{self, Spec};
+use crate::bench::generate::{self, FIRST_DAY, Spec};
 use crate::bench::wire::Wire;
 use crate::client::Client;
 use crate::clock;
 use anyhow::{Context, ensure};
-use jiff::civil::{Date, date};
+use evermark_core::markdown::DailyFile;
+use jiff::civil::Date;
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Long after the days of any root's own files.
-const DAYS: [Date; 2] = [date(6000, 1, 1), date(8000, 1, 1)];
+const SETS: usize = 2;
 const VERSIONS: u64 = 2;
+/// At least so many groups: half of the root's days are left to those who edit.
+pub(super) const GROUPS_MIN: usize = 4;
 const GLANCE: Duration = Duration::from_millis(100);
 /// Nobody waits for longer until a batch is indexed.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -27,9 +30,29 @@ const PROBES: usize = 12;
 /// ... and to see that most of it is: when three at random are found, a quarter is left on average.
 const EARLY_PROBES: usize = 3;
 
+/// How the days of a root are dealt out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Groups(usize);
+
+impl Groups {
+    /// Returns groups of which two have no more than `n_facts_max` facts together.
+    pub(super) fn new(spec: Spec, n_facts_max: u32) -> Self {
+        let n = (u64::from(spec.n_facts) * SETS as u64).div_ceil(u64::from(n_facts_max.max(1)));
+        Self(usize::try_from(n).unwrap_or(usize::MAX).max(GROUPS_MIN))
+    }
+
+    /// Returns the set that a user's day belongs to; `None` when it is for those who edit.
+    pub(super) fn set(self, user: u32, day: Date) -> Option<usize> {
+        let days = (day - FIRST_DAY).get_days().unsigned_abs();
+        let group = (days as usize).wrapping_add(user as usize) % self.0;
+        (group < SETS).then_some(group)
+    }
+}
+
 /// One version of one set of files.
 struct Batch {
     files: Vec<(PathBuf, Vec<u8>)>,
+    n_facts: u64,
     /// User and text of some facts.
     probes: Vec<(String, String)>,
 }
@@ -39,27 +62,30 @@ pub(super) struct Stir {
     root: PathBuf,
     /// Set after set of the first version, then of the second.
     batches: Vec<Batch>,
-    facts_per_batch: u32,
     next: usize,
 }
 
 impl Stir {
-    /// Makes up batches of `n_facts` facts for the users of a root.
-    pub(super) fn new(root: &Path, spec: Spec, n_facts: u32, stage: &Path) -> anyhow::Result<Self> {
+    /// Makes new versions of some files of a root.
+    pub(super) fn new(root: &Path, spec: Spec, groups: Groups, stage: &Path) -> anyhow::Result<Self> {
         let mut batches = Vec::new();
-        for version in 0..VERSIONS {
-            for (set, first) in DAYS.into_iter().enumerate() {
-                let folder = stage.join(format!("{set}-{version}"));
-                fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-                let seed = spec.seed ^ (0x5717 + version * 2 + set as u64);
-                let made = generate::root_from(&folder, Spec { n_facts, seed, ..spec }, first)?;
-                let step = (made.samples.len() / PROBES).max(1);
-                let probes = made.samples.iter().rev().step_by(step).take(PROBES).cloned().collect();
-                batches.push(Batch { files: files(&folder)?, probes });
-                fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        for version in 1..=VERSIONS {
+            let folder = stage.join(version.to_string());
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            // The same days and ids with other words.
+            generate::root(&folder, Spec { seed: spec.seed ^ (0x5717 * version), ..spec })?;
+            let mut sets = [const { Vec::new() }; SETS];
+            for file in files(&folder)? {
+                let (user, day) = whose(&file.0).with_context(|| format!("nobody's file: {}", file.0.display()))?;
+                if let Some(set) = groups.set(user, day) {
+                    sets[set].push(file);
+                }
             }
+            batches.extend(sets.map(Batch::of));
+            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
         }
-        Ok(Self { root: root.to_owned(), batches, facts_per_batch: n_facts, next: 0 })
+        ensure!(batches.iter().all(|batch| batch.n_facts > 0), "the root has too few days to replace some of them");
+        Ok(Self { root: root.to_owned(), batches, next: 0 })
     }
 
     /// Puts the next batch's files in their places, each at once.
@@ -85,10 +111,10 @@ impl Stir {
         enough: impl Fn() -> bool,
     ) -> anyhow::Result<((Instant, Instant), u64)> {
         let began = clock::now();
-        let mut n_dropped = 0_u64;
+        let mut n_dropped = 0;
         let last = loop {
             let last = self.drop_next()?;
-            n_dropped += 1;
+            n_dropped += self.batches[last].n_facts;
             // The set before this one is done by then: files are taken in the order in which they came.
             self.find(last, place, EARLY_PROBES)?;
             if enough() {
@@ -96,7 +122,7 @@ impl Stir {
             }
         };
         self.wait_for(last, place)?;
-        Ok(((began, clock::now()), n_dropped * u64::from(self.facts_per_batch)))
+        Ok(((began, clock::now()), n_dropped))
     }
 
     /// Waits until the batch is found, and nothing waits.
@@ -128,6 +154,32 @@ impl Stir {
         }
         Ok(())
     }
+}
+
+impl Batch {
+    fn of(files: Vec<(PathBuf, Vec<u8>)>) -> Self {
+        let mut facts = Vec::new();
+        for (path, bytes) in &files {
+            let Some((user, _)) = whose(path).filter(|_| path.to_string_lossy().contains("atomic_fact-")) else {
+                continue;
+            };
+            let file = DailyFile::parse(&String::from_utf8_lossy(bytes));
+            facts.extend(file.entries().filter_map(|entry| Some((generate::owner(user).id, entry.section("Fact")?))));
+        }
+        let step = (facts.len() / PROBES).max(1);
+        // Not in the order of the days: the first ones shall say something of the whole.
+        let mut probes = facts.iter().step_by(step).take(PROBES).cloned().collect::<Vec<_>>();
+        fastrand::Rng::with_seed(facts.len() as u64).shuffle(&mut probes);
+        Self { n_facts: facts.len() as u64, files, probes }
+    }
+}
+
+/// Returns the user and the day of a made-up root's file.
+fn whose(path: &Path) -> Option<(u32, Date)> {
+    let user = path.components().find_map(|part| part.as_os_str().to_str()?.strip_prefix("user_")?.parse().ok())?;
+    let name = path.file_stem()?.to_str()?;
+    let day = name.get(name.len().checked_sub("2026-01-01".len())?..)?.parse().ok()?;
+    Some((user, day))
 }
 
 /// Returns how many files wait; `None` when the daemon had no time to say.

@@ -2,7 +2,7 @@
 
 use super::ask::{self, Place, Request, all_at_once, keep_asking, within};
 use super::edits::Files;
-use super::stir::{Stir, waiting};
+use super::stir::{Groups, Stir, waiting};
 use crate::bench::generate::{Made, Spec};
 use crate::bench::latency::latencies;
 use crate::bench::measure::allocated;
@@ -28,11 +28,11 @@ const FINDS: &str = "\"episodes\":[{";
 const REST: Duration = Duration::from_secs(2);
 /// A person looks this often; it is also how exactly an edit is timed.
 const GLANCE: Duration = Duration::from_millis(2);
-const GLANCE_BUSY: Duration = Duration::from_millis(10);
+const GLANCE_BUSY: Duration = Duration::from_millis(20);
 /// People who save files while others rain in.
-const EDITORS: usize = 4;
-/// Searches a second beside other work: each counts from when it was due.
-const PACE: f64 = 200.0;
+const EDITORS: usize = 2;
+/// Searches a second beside other work, at most.
+const PACE: f64 = 100.0;
 /// Merging and rebuilding are repeated until so many searches met them, or it takes too long.
 const SAMPLES: u32 = 1000;
 /// Files rain in for this long at most, whatever edits are left.
@@ -111,6 +111,10 @@ impl<'a> Trial<'a> {
             for n_clients in [1, usize::from(self.args.clients.max(1))] {
                 let mut search = all_at_once(place, requests, n_clients)?;
                 (search["method"], search["over"]) = ((*name).into(), "http".into());
+                note(format_args!(
+                    "    {name}, {n_clients} clients: p50 {} ms, {}/s",
+                    search["took"]["p50_ms"], search["per_s"]
+                ));
                 searches.push(search);
             }
         }
@@ -121,12 +125,24 @@ impl<'a> Trial<'a> {
         }
         memory.insert("before_edits".to_owned(), daemon.held());
 
+        // What was measured so far is worth keeping, whatever becomes of the rest.
+        let (during, edits) = self.beside_work(place).unwrap_or_else(|error| {
+            note(format_args!("  the rest could not be measured: {error:#}"));
+            (json!({ "failed": format!("{error:#}") }), Value::Null)
+        });
+        memory.insert("end".to_owned(), daemon.held());
+        memory.insert("first_search_of_a_user".to_owned(), first);
+        Ok((searches, memory.into(), disk, during, edits))
+    }
+
+    /// Edits, and searches beside other work.
+    fn beside_work(&self, place: &Place) -> anyhow::Result<(Value, Value)> {
         note(format_args!("  {} edits, idle …", self.args.edits));
-        let mut files = Files::new(self.root, self.spec, self.args.seed);
+        let groups = Groups::new(self.spec, self.args.batch);
+        let mut files = Files::new(self.root, self.spec, groups, self.args.seed);
         let idle = self.edits_idle(&mut files, place)?;
-        note("  making files to drop …");
-        let n_facts = (self.args.batch.min(self.spec.n_facts) / 2).max(self.spec.n_users);
-        let mut stir = Stir::new(self.root, self.spec, n_facts, &self.folder.join("stage"))?;
+        note(format_args!("  p99 {} ms; writing files anew …", idle["p99_ms"]));
+        let mut stir = Stir::new(self.root, self.spec, groups, &self.folder.join("stage"))?;
         let stop = AtomicBool::new(false);
         let (spans, asked, busy) = std::thread::scope(|scope| {
             let searcher = scope.spawn(|| keep_asking(place, &self.requests, PACE, &stop));
@@ -143,9 +159,7 @@ impl<'a> Trial<'a> {
             during.insert(name.to_owned(), within(&asked, spans, &names));
         }
         during["ingest"]["facts_per_s"] = spans.facts_per_s.round().into();
-        memory.insert("end".to_owned(), daemon.held());
-        memory.insert("first_search_of_a_user".to_owned(), first);
-        Ok((searches, memory.into(), disk, during.into(), json!({ "idle": idle, "ingest": busy })))
+        Ok((during.into(), json!({ "idle": idle, "ingest": busy })))
     }
 
     /// Asks once for every user: whatever is kept for a user in memory is there then.
@@ -185,7 +199,7 @@ impl<'a> Trial<'a> {
     /// Drops files while people edit, then merges, then rebuilds.
     fn disturb(&self, files: Files, stir: &mut Stir, place: &Place) -> anyhow::Result<(Spans, Value)> {
         let mut spans = Spans::default();
-        note("  dropping files while others are edited …");
+        note("  dropping them while others are edited …");
         let left = AtomicU32::new(self.args.edits);
         let over = AtomicBool::new(false);
         let began = clock::now();
