@@ -257,37 +257,6 @@ impl Inner {
         Ok(answer)
     }
 
-    /// Refuses what asks for a judge that is not configured. One that is, and fails, fails nothing.
-    fn check_judges(&self, request: &SearchRequest, asked: Method) -> Result<(), Error> {
-        let needs = |is_there: bool, feature, provider| match is_there {
-            true => Ok(()),
-            false => Err(Error::NotConfigured { feature, provider }),
-        };
-        let judges = &self.judges;
-        match asked {
-            Method::Keyword | Method::Vector if request.rerank => {
-                let method = asked.name();
-                Err(Error::Invalid(format!("rerank goes with the method hybrid, which is not {method}")))
-            }
-            Method::Keyword | Method::Vector => Ok(()),
-            Method::Hybrid if request.rerank => needs(judges.reranker.is_some(), "hybrid with rerank", "rerank"),
-            Method::Hybrid if self.is_llm_ranked(request, asked) => {
-                needs(judges.llm.is_some(), "hybrid with enable_llm_rerank", "llm")
-            }
-            Method::Hybrid => Ok(()),
-            Method::Agentic => {
-                needs(judges.reranker.is_some(), "agentic_search", "rerank")?;
-                needs(judges.llm.is_some(), "agentic_search", "llm")
-            }
-            Method::LlmMultiround => needs(judges.decider().is_some(), "llm_multiround", "llm"),
-        }
-    }
-
-    /// Tells whether `enable_llm_rerank` means anything: it is for agents alone.
-    fn is_llm_ranked(&self, request: &SearchRequest, asked: Method) -> bool {
-        request.enable_llm_rerank && asked == Method::Hybrid && request.owner.track == Track::Agent
-    }
-
     /// Embeds the query, when the method needs that and it can be done.
     fn vector_for(
         &self,

@@ -29,7 +29,8 @@ impl Search<'_> {
         };
         let query = &self.request.query;
         let first = judging.recall(query, READ.max(self.limit))?;
-        let is_read = judging.rerank(&first);
+        // The language model is to have some time too.
+        let is_read = judging.rerank(&first, 2);
         let mut order = judging.by_score(first);
         judging.rounds.push(Round { questions: vec![query.clone()], n_new: order.len(), ..Round::default() });
         if let Some(verdict) = self.verdict(&mut judging, &order)
@@ -37,7 +38,7 @@ impl Search<'_> {
         {
             let added = self.look_further(&mut judging, &order, &verdict)?;
             // Scores of one list are of one kind: what the reranker did not come to has no place among what it read.
-            if !is_read || judging.rerank(&added) {
+            if !is_read || judging.rerank(&added, 1) {
                 order.extend(added);
                 order = judging.by_score(order);
             }

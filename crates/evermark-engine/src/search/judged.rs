@@ -71,6 +71,39 @@ impl Candidate {
     }
 }
 
+impl Inner {
+    /// Refuses what asks for a judge that is not configured. One that is, and fails, fails nothing.
+    pub(super) fn check_judges(&self, request: &SearchRequest, asked: Method) -> Result<(), Error> {
+        let needs = |is_there: bool, feature, provider| match is_there {
+            true => Ok(()),
+            false => Err(Error::NotConfigured { feature, provider }),
+        };
+        let judges = &self.judges;
+        match asked {
+            Method::Keyword | Method::Vector if request.rerank => {
+                let method = asked.name();
+                Err(Error::Invalid(format!("rerank goes with the method hybrid, which is not {method}")))
+            }
+            Method::Keyword | Method::Vector => Ok(()),
+            Method::Hybrid if request.rerank => needs(judges.reranker.is_some(), "hybrid with rerank", "rerank"),
+            Method::Hybrid if self.is_llm_ranked(request, asked) => {
+                needs(judges.llm.is_some(), "hybrid with enable_llm_rerank", "llm")
+            }
+            Method::Hybrid => Ok(()),
+            Method::Agentic => {
+                needs(judges.reranker.is_some(), "agentic_search", "rerank")?;
+                needs(judges.llm.is_some(), "agentic_search", "llm")
+            }
+            Method::LlmMultiround => needs(judges.decider().is_some(), "llm_multiround", "llm"),
+        }
+    }
+
+    /// Tells whether `enable_llm_rerank` means anything: it is for agents alone.
+    pub(super) fn is_llm_ranked(&self, request: &SearchRequest, asked: Method) -> bool {
+        request.enable_llm_rerank && asked == Method::Hybrid && request.owner.track == Track::Agent
+    }
+}
+
 /// A search with judges under way.
 pub(super) struct Judging<'a, 'b> {
     pub(super) search: &'a Search<'b>,
@@ -114,9 +147,9 @@ impl<'a, 'b> Judging<'a, 'b> {
         self.degrade(stage, "deadline", format!("the time allowed was over before {what}"));
     }
 
-    /// Names a stage that failed. One that the search's own deadline ended did not fail, it did not fit.
-    fn failed(&mut self, stage: &'static str, error: &ProviderError, instead: &str) {
-        let is_late = error.class == ProviderError::TIMEOUT && self.left().is_none();
+    /// Names a stage that failed. One that took all of its time, until `until`, did not fail: it did not fit.
+    fn failed(&mut self, stage: &'static str, until: Duration, error: &ProviderError, instead: &str) {
+        let is_late = error.class == ProviderError::TIMEOUT && self.search.inner.world.monotonic() >= until;
         let code = if is_late { "deadline" } else { error.class };
         self.degrade(stage, code, format!("{error}; {instead}"));
     }
@@ -203,8 +236,9 @@ impl<'a, 'b> Judging<'a, 'b> {
         self.add(EpisodeHit { episode, facts: Vec::new() }, self.rounds.len())
     }
 
-    /// Has the reranker read those of these candidates that it has not read; tells whether all have its score now.
-    pub(super) fn rerank(&mut self, which: &[usize]) -> bool {
+    /// Has the reranker read those of these candidates that it has not read; tells whether all have its score now. Of the time
+    /// that is left it has one of so many `parts`, so that what follows has some too.
+    pub(super) fn rerank(&mut self, which: &[usize], parts: u32) -> bool {
         let Some(reranker) = self.search.inner.judges.reranker.clone() else { return false };
         let unread: Vec<usize> =
             which.iter().copied().filter(|&at| self.candidates[at].judged.rerank.is_none()).collect();
@@ -217,7 +251,9 @@ impl<'a, 'b> Judging<'a, 'b> {
         };
         let texts: Vec<String> =
             unread.iter().map(|&at| prompts::cut(&self.candidates[at].text(), RERANKED_CHARS).to_owned()).collect();
-        match reranker.rerank(&self.search.request.query, &texts, left) {
+        let limit = left / parts.max(1);
+        let until = self.search.inner.world.monotonic().saturating_add(limit);
+        match reranker.rerank(&self.search.request.query, &texts, limit) {
             Ok(scores) if scores.len() == unread.len() => {
                 unread.iter().zip(scores).for_each(|(&at, score)| self.candidates[at].judged.rerank = Some(score));
                 true
@@ -228,7 +264,7 @@ impl<'a, 'b> Judging<'a, 'b> {
                 false
             }
             Err(error) => {
-                self.failed("rerank", &error, "the order is that of words and meaning");
+                self.failed("rerank", until, &error, "the order is that of words and meaning");
                 false
             }
         }
@@ -261,7 +297,7 @@ impl<'a, 'b> Judging<'a, 'b> {
                     }
                 }
                 Err(error) => {
-                    self.failed(stage.name, &error, stage.instead);
+                    self.failed(stage.name, self.until, &error, stage.instead);
                     return None;
                 }
             }

@@ -28,7 +28,7 @@ impl Search<'_> {
     pub(super) fn reranked(&self, answer: &mut SearchAnswer, degraded: &mut Vec<Degraded>) -> Result<(), Error> {
         let mut judging = Judging::new(self, degraded);
         let found = judging.recall(&self.request.query, READ.max(self.limit))?;
-        judging.rerank(&found);
+        judging.rerank(&found, 1);
         let order = judging.by_score(found);
         judging.finish(&order, |kind| self.limit_of_hybrid(kind), answer);
         Ok(())

@@ -1,8 +1,11 @@
 //! Searches that ask a reranker or a language model: what they find, what they send, and what is left when a judge fails.
 
-use crate::kit::{Kit, add, ask, flush, subjects};
+mod agents;
+mod rounds;
+
+use crate::kit::{Kit, add, ask, flush};
 use evermark_core::embed::HashEmbedder;
-use evermark_core::id::{Kind, Owner, Scope};
+use evermark_core::id::{Owner, Scope};
 use evermark_core::memory::Role::User;
 use evermark_core::world::World;
 use evermark_engine::Error;
@@ -310,6 +313,14 @@ fn what_does_not_fit_the_deadline_is_skipped_and_named() {
     assert_eq!(stages(&answer), [("sufficiency", "deadline")]);
     assert!(texts(&answer)[0].contains("knife") && scores(&answer)[0] == 1.0);
 
+    // A reranker that hangs leaves time for what follows.
+    court.stub.rerank([Reply::Hang]);
+    court.stub.say([enough()]);
+    let short = SearchRequest { deadline: Some(Duration::from_millis(1500)), ..judged(Method::Agentic, "bread knife") };
+    let answer = search(&engine, short);
+    assert_eq!(stages(&answer), [("rerank", "deadline")]);
+    assert_eq!(answer.rounds[0].is_sufficient, Some(true));
+
     // Without a deadline of its own a search is bounded all the same.
     let mut kit = Kit::new();
     kit.settings.judges.limit = Duration::from_millis(400);
@@ -368,209 +379,6 @@ fn hybrid_can_be_reranked() {
     let why = why.why_not.expect("asked for");
     assert!(["judged", "no_match"].contains(&why.code), "{why:?}");
     assert_eq!(court.stub.reranks().len(), n_read + 1);
-}
-
-/// Writes cases and a skill made from the second of them.
-fn agent_files(kit: &Kit) {
-    let case = |n: u32, intent: &str| {
-        format!(
-            "<!-- entry:ac_20270203_0000000{n} -->\n## ac_20270203_0000000{n}\n\n**owner_id**: bot\n**session_id**: s\n\
-             **timestamp**: 2027-02-03T08:14:30+00:00\n**parent_type**: memcell\n**parent_id**: mc_0a1b2c3d4e5f\n\
-             **quality_score**: 0.75\n\n### TaskIntent\n{intent}\n\n### Approach\nsteps of {n}\n<!-- /entry:ac_20270203_0000000{n} -->\n"
-        )
-    };
-    let head = "---\nid: agent_case_log_bot_2027-02-03\ntype: agent_case_daily\nfile_type: agent_case_daily\nschema_version: 1\n\
-                agent_id: bot\ntrack: agent\ndate: '2027-02-03'\nentry_count: 2\n---\n";
-    let text = format!("{head}{}{}", case(1, "Deploy the website"), case(2, "Deploy the billing service"));
-    kit.write("default_app/default_project/agents/bot/.cases/agent_case-2027-02-03.md", &text);
-    let skill = |name: &str, description: &str, from: &str| {
-        let text = format!(
-            "---\nid: bot_{name}\ntype: agent_skill\nschema_version: 1\nagent_id: bot\ntrack: agent\nname: {name}\n\
-             description: {description}\nconfidence: 0.6\nmaturity_score: 1.0\nsource_case_ids:\n- {from}\ncluster_id: null\n---\n## Steps\n1. {description}\n"
-        );
-        kit.write(&format!("default_app/default_project/agents/bot/skills/skill_{name}/SKILL.md"), &text);
-    };
-    skill("rollback", "Undo a release quickly", "ac_20270203_00000002");
-    skill("deploy", "Deploy anything at all", "ac_20270203_00000009");
-}
-
-fn of_bot(query: &str, method: Method) -> SearchRequest {
-    SearchRequest {
-        method: Some(method),
-        explain: true,
-        ..SearchRequest::new(Owner::agent(Scope::default(), "bot"), query)
-    }
-}
-
-#[test]
-fn a_language_model_orders_an_agents_memories_and_cases_bring_their_skills() {
-    let court = Court::new();
-    agent_files(&court.kit);
-    let engine = court.kit.open();
-    engine.quiesce().expect("indexed");
-    // By the words of what it is shown: billing first, rolling back useful, deploying anything not.
-    court.stub.say_by(|body| {
-        let user: Value = serde_json::from_str(body["messages"][1]["content"].as_str().unwrap()).unwrap();
-        let ranked: Vec<Value> = user["notes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|note| {
-                let text = note["text"].as_str().unwrap();
-                let score = if text.contains("billing") {
-                    0.9
-                } else if text.contains("Undo") {
-                    0.8
-                } else {
-                    0.2
-                };
-                json!({"id": note["n"], "score": score})
-            })
-            .collect();
-        Said::json(&json!({ "ranked": ranked }))
-    });
-    let request = SearchRequest { enable_llm_rerank: true, ..of_bot("deploy", Method::Hybrid) };
-    let answer = search(&engine, request.clone());
-    assert_eq!(stages(&answer), []);
-    let ids = |rows: &[evermark_engine::search::Scored]| -> Vec<(String, f32)> {
-        rows.iter().map(|row| (row.memory.id.clone(), row.score)).collect()
-    };
-    assert_eq!(
-        ids(&answer.agent_cases),
-        [("bot_ac_20270203_00000002".into(), 0.9), ("bot_ac_20270203_00000001".into(), 0.2)]
-    );
-    // No word of the question is in the first; it came with its case. The second is below the floor.
-    assert_eq!(ids(&answer.agent_skills), [("bot_rollback".into(), 0.8)]);
-    assert_eq!((court.stub.chats().len(), court.stub.reranks().len()), (2, 0));
-
-    court.stub.say([down(500), down(500)]);
-    let answer = search(&engine, request);
-    assert_eq!(stages(&answer), [("llm_rerank", "server_error")]);
-    assert_eq!((answer.agent_cases.len(), ids(&answer.agent_skills)[0].0.as_str()), (2, "bot_deploy"));
-}
-
-#[test]
-fn agents_are_searched_by_every_method() {
-    let court = Court::new();
-    agent_files(&court.kit);
-    let engine = court.kit.open();
-    engine.quiesce().expect("indexed");
-    court.stub.say([enough(), Said::json(&json!({"core": [2], "next_queries": []}))]);
-    for method in [Method::Agentic, Method::LlmMultiround] {
-        let answer = search(&engine, of_bot("deploy billing", method));
-        assert_eq!(stages(&answer), [], "{method:?}");
-        assert_eq!((answer.agent_cases.len(), answer.agent_skills.len()), (2, 1), "{method:?}");
-        assert!(answer.agent_cases.iter().chain(&answer.agent_skills).all(|row| row.memory.kind() != Kind::Episode));
-    }
-    assert_eq!(court.stub.chats().len(), 2);
-}
-
-#[test]
-fn rounds_go_on_as_the_model_asks_and_its_choice_comes_first() {
-    let court = Court::new();
-    let engine = court.said(&TALK);
-    // Picks what speaks of Porto or of rye, and asks for Porto once.
-    court.stub.say_by(|body| {
-        let user: Value = serde_json::from_str(body["messages"][1]["content"].as_str().unwrap()).unwrap();
-        let is_core = |note: &&Value| ["Porto", "rye"].iter().any(|word| note["text"].as_str().unwrap().contains(word));
-        let core: Vec<Value> =
-            user["notes"].as_array().unwrap().iter().filter(is_core).map(|note| note["n"].clone()).collect();
-        let next =
-            if user["asked"].as_array().unwrap().len() == 1 { json!(["sister Ana in Porto"]) } else { json!([]) };
-        Said::json(&json!({"core": core, "next_queries": next}))
-    });
-    let answer = search(&engine, judged(Method::LlmMultiround, "rye loaves or bread"));
-    assert_eq!((stages(&answer), answer.method), (vec![], Some(Method::LlmMultiround)));
-    let found = texts(&answer);
-    assert!(found[..2].iter().all(|text| text.contains("Porto") || text.contains("rye")), "{found:?}");
-    assert_eq!((answer.rounds.len(), court.stub.chats().len(), court.stub.reranks().len()), (2, 2, 0));
-    assert_eq!(answer.rounds[1].questions, ["sister Ana in Porto"]);
-    assert!(!answer.rounds[0].core.is_empty());
-    let chosen = answer.episodes.iter().filter(|hit| hit.episode.explain.unwrap().judged.unwrap().is_core);
-    assert!((1..=2).contains(&chosen.count()));
-    assert!(scores(&answer).iter().all(|score| (0.0..=1.0).contains(score)));
-    assert_eq!(court.stub.chats()[0].body["max_tokens"], 512);
-    // The second round shows what was chosen and what is new, not all again.
-    let numbers = |shown: Value| -> Vec<u64> {
-        shown["notes"].as_array().unwrap().iter().map(|note| note["n"].as_u64().unwrap()).collect()
-    };
-    let (first, second) = (numbers(court.shown(0)), numbers(court.shown(1)));
-    assert!(
-        second.len() < first.len() + second.len() && second.iter().any(|n| !first.contains(n)),
-        "{first:?} {second:?}"
-    );
-}
-
-#[test]
-fn rounds_end() {
-    let check = |change: fn(&mut Kit), said: Value, expected_calls: usize| {
-        let mut kit = Kit::new();
-        change(&mut kit);
-        let court = Court::with(kit);
-        let engine = court.said(&TALK);
-        let n = std::sync::atomic::AtomicUsize::new(0);
-        court.stub.say_by(move |_| {
-            let mut said = said.clone();
-            let nth = n.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            // Another question each time, which finds something new.
-            let words = ["fridge butter", "bicycle spoke", "Lisbon October", "Porto sister", "Thursday rye"];
-            if said["next_queries"] == json!("another") {
-                said["next_queries"] = json!([words[nth % words.len()]]);
-            }
-            Said::json(&said)
-        });
-        search(&engine, judged(Method::LlmMultiround, "knife"));
-        assert_eq!(court.stub.chats().len(), expected_calls);
-    };
-    let restless = json!({"core": [], "next_queries": "another"});
-    // No question, no round.
-    check(|_| (), json!({"core": [1], "next_queries": []}), 1);
-    // Round 1 brings nothing for the core, and patience is one round.
-    check(|_| (), restless.clone(), 2);
-    check(|kit| kit.settings.judges.decider.no_new_core_patience = 9, restless.clone(), 3);
-    check(
-        |kit| {
-            kit.settings.judges.decider.no_new_core_patience = 9;
-            kit.settings.judges.decider.max_rounds = 5;
-        },
-        restless.clone(),
-        5,
-    );
-    check(|kit| kit.settings.judges.decider.max_rounds = 1, restless, 1);
-}
-
-#[test]
-fn a_decider_that_cannot_be_understood_costs_a_bounded_number_of_questions() {
-    let court = Court::new();
-    let engine = court.said(&TALK);
-    court.stub.say_by(|_| Said::Text("no idea".into()));
-    let answer = search(&engine, judged(Method::LlmMultiround, "bread"));
-    assert_eq!(stages(&answer), [("decider", "bad_answer")]);
-    // Once, and three retries; the core is the best three by chance.
-    assert_eq!(court.stub.chats().len(), 4);
-    assert!(!answer.episodes.is_empty() && answer.rounds.len() == 1);
-
-    let mut kit = Kit::new();
-    kit.settings.judges.decider.retries = 1_000_000;
-    let eager = Court::with(kit);
-    let engine = eager.said(&TALK);
-    eager.stub.say_by(|_| Said::Text("no idea".into()));
-    let answer = search(&engine, judged(Method::LlmMultiround, "bread"));
-    assert_eq!((eager.stub.chats().len(), stages(&answer)), (16, vec![("decider", "too_many_calls")]));
-}
-
-#[test]
-fn the_core_may_overflow_top_k_when_that_is_wanted() {
-    for (overflow, expected) in [(false, 1), (true, 3)] {
-        let mut kit = Kit::new();
-        kit.settings.judges.decider.core_overflow = overflow;
-        let court = Court::with(kit);
-        let engine = court.said(&TALK);
-        court.stub.say([Said::json(&json!({"core": [1, 2, 3], "next_queries": []}))]);
-        let request = SearchRequest { top_k: Some(1), ..judged(Method::LlmMultiround, "bread bakery sourdough") };
-        let answer = search(&engine, request);
-        assert_eq!(answer.episodes.len(), expected, "{:?}", subjects(&answer));
-    }
 }
 
 #[test]

@@ -64,6 +64,28 @@ fn judged_searches_work_with_and_without_a_daemon_and_nothing_else_asks() {
 }
 
 #[test]
+fn a_key_goes_to_its_own_address_only() {
+    let (stub, other) = (StubModels::start(), StubModels::start());
+    let mut home = home(&stub);
+    let rounds = ["search", "kettle", "-u", "ana", "--method", "llm_multiround", "--json"];
+    home.set("EVERMARK_DECIDER__BASE_URL", &other.base_url());
+    home.run(&rounds).ok();
+    let asked = other.chats().remove(0);
+    assert_eq!((asked.headers.get("authorization"), &asked.body["model"]), (None, &json!("stub-llm")));
+    home.set("EVERMARK_DECIDER__API_KEY", "sk-decider-0123456789").set("EVERMARK_DECIDER__MODEL", "stub-decider");
+    home.run(&rounds).ok();
+    let asked = other.chats().remove(1);
+    assert_eq!(asked.headers["authorization"], "Bearer sk-decider-0123456789");
+    assert_eq!((&asked.body["model"], stub.chats().len()), (&json!("stub-decider"), 0));
+    // Without an address of its own it is the same endpoint, with another model.
+    home.set("EVERMARK_DECIDER__BASE_URL", "").set("EVERMARK_DECIDER__API_KEY", "");
+    home.run(&rounds).ok();
+    let asked = stub.chats().remove(0);
+    assert_eq!(asked.headers["authorization"], "Bearer sk-judge-0123456789");
+    assert_eq!(asked.body["model"], "stub-decider");
+}
+
+#[test]
 fn what_is_not_configured_is_told_with_its_name() {
     let home = Home::new();
     home.pipe(&["add", "--flush", "--wait", "indexed"], &body("s", "ana", &["I drink oolong tea."])).ok();
