@@ -8,6 +8,9 @@ pub trait Reranker: Send + Sync {
     /// Returns the model's name.
     fn model(&self) -> &str;
 
+    /// Returns how many characters of a document are worth handing over.
+    fn document_chars(&self) -> usize;
+
     /// Returns one score per document, in order.
     ///
     /// Units: the chance that the document answers the query, in `[0, 1]`; of a document each by itself, so scores of several

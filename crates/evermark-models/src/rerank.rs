@@ -23,6 +23,8 @@ use std::time::Duration;
 /// Characters of one document that are sent: what rerankers read is a page at most, and most read 512 tokens.
 pub const DOCUMENT_CHARS_MAX: usize = 4_000;
 const QUERY_CHARS_MAX: usize = 2_000;
+/// What is worth sending: the 512 tokens that most read.
+const DOCUMENT_CHARS: usize = 2_000;
 
 /// Bytes of one answer; some endpoints send the documents back.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
@@ -174,6 +176,10 @@ impl EndpointReranker {
 impl Reranker for EndpointReranker {
     fn model(&self) -> &str {
         &self.endpoint.model
+    }
+
+    fn document_chars(&self) -> usize {
+        DOCUMENT_CHARS
     }
 
     fn rerank(&self, query: &str, documents: &[String], deadline: Duration) -> Result<Vec<f32>, ProviderError> {

@@ -14,10 +14,6 @@ const LLM_CALLS_MAX: u32 = 16;
 /// Places of the `hybrid` ranking behind each episode that is wanted: facts share them.
 const PLACES_PER_EPISODE: usize = 4;
 
-/// Characters of a memory that a reranker reads, what was found in it first: some 250 tokens, of which weights on this machine
-/// read a few thousand a second.
-const RERANKED_CHARS: usize = 1_000;
-
 /// What happened in one round of questions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Round {
@@ -249,8 +245,9 @@ impl<'a, 'b> Judging<'a, 'b> {
             self.late("rerank", "memories were reranked");
             return false;
         };
+        let chars = reranker.document_chars();
         let texts: Vec<String> =
-            unread.iter().map(|&at| prompts::cut(&self.candidates[at].text(), RERANKED_CHARS).to_owned()).collect();
+            unread.iter().map(|&at| prompts::cut(&self.candidates[at].text(), chars).to_owned()).collect();
         let limit = left / parts.max(1);
         let until = self.search.inner.world.monotonic().saturating_add(limit);
         match reranker.rerank(&self.search.request.query, &texts, limit) {
