@@ -29,7 +29,11 @@ pub(super) fn run(args: &ReportArgs, out: &mut Out) -> anyhow::Result<Exit> {
             }
         }
     }
+    out.line("# Figures\n\nWritten by `evermark bench report`: change what it reads, not this.\n");
     for report in &figures {
+        let machine = &report["machine"];
+        let said = machine["model"].as_str().unwrap_or("an unknown processor");
+        out.line(format_args!("## {} cores of {said}\n", machine["cpus"]));
         for line in described(&report["limits"]) {
             out.line(format_args!("{line}\n"));
         }
@@ -46,7 +50,7 @@ pub(super) fn run(args: &ReportArgs, out: &mut Out) -> anyhow::Result<Exit> {
         }
     }
     for report in &compared {
-        out.line(format_args!("### {}\n", peers::title(report)));
+        out.line(format_args!("## Beside others: {}\n", peers::title(report)));
         let (headings, rows) = aims::beside(report);
         for line in table::markdown(headings.each_ref().map(String::as_str), &rows) {
             out.line(line);

@@ -59,8 +59,8 @@ fn everything_is_measured_in_one_run_and_put_away() {
     ] {
         above_zero(&report, pointer);
     }
-    // A hundred facts of one user, 256 components of 16 bits each: no search can read less.
-    assert!(above_zero(&report, "/sizes/0/must/vector_bytes") >= f64::from(100 * 256 * 2));
+    // A hundred facts of one user, 256 components each.
+    assert_eq!(above_zero(&report, "/sizes/0/must/vector_bytes"), f64::from(100 * 256));
     assert!(above_zero(&report, "/sizes/0/must/hybrid_bytes") > above_zero(&report, "/sizes/0/must/vector_bytes"));
 
     // Three methods in the process and over HTTP, by one client and by three.

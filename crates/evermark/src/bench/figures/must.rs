@@ -1,8 +1,7 @@
 //! What the work cannot do without: the bytes a search has to read, the texts that have to be embedded.
 //!
-//! A search reads every vector of its owner's facts (and, as hybrid, of the episodes), and the postings of its terms. Both
-//! are taken from a shelf made of the owner's own files, as the index makes it: its bytes of vectors, and six bytes for each
-//! row that holds a term.
+//! A search passes over every vector of its owner's facts (and, as hybrid, of the episodes), and reads the postings of its terms.
+//! How many there are is counted in the owner's own files.
 
 use super::machine::rate;
 use crate::bench::generate::{self, Spec};
@@ -13,10 +12,10 @@ use evermark_core::embed::{Embedder, Purpose};
 use evermark_core::id::{Kind, Owner};
 use evermark_core::markdown::{path_for, read_file};
 use evermark_core::memory::Memory;
-use evermark_core::shelf::{Payloads, Shelf, ShelfRow};
 use evermark_core::text;
-use evermark_models::builtin::BuiltinEmbedder;
+use evermark_models::builtin::{BuiltinEmbedder, DIMENSION};
 use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,75 +27,77 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Questions whose terms are counted.
 const ASKED_MAX: usize = 1000;
 /// A row's number and how often it holds the term, as `core::shelf` keeps them.
-const POSTING_BYTES: f64 = 6.0;
+const POSTING_BYTES: usize = 6;
+/// The least that a pass over vectors can read of a component and find the same in the end: see decision 0014.
+const COMPONENT_BYTES: usize = 1;
+
+/// The rows of one kind: how many, and how many hold each term.
+#[derive(Default)]
+struct Rows {
+    n: usize,
+    holding: HashMap<String, usize>,
+}
+
+impl Rows {
+    fn add(&mut self, memory: &Memory) {
+        self.n += 1;
+        let terms = text::terms(&memory.body.search_text()).into_iter().collect::<HashSet<_>>();
+        terms.into_iter().for_each(|term| *self.holding.entry(term).or_default() += 1);
+    }
+
+    fn vector_bytes(&self) -> usize {
+        self.n * DIMENSION * COMPONENT_BYTES
+    }
+
+    /// Returns the mean bytes of postings that a question's terms have.
+    fn posting_bytes(&self, questions: &[Question]) -> f64 {
+        let asked = questions.iter().take(ASKED_MAX);
+        let n_asked = asked.len().max(1);
+        let terms = asked.flat_map(|question| text::query_terms(&question.query));
+        let n_postings: usize = terms.filter_map(|term| self.holding.get(&term)).sum();
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let mean = (n_postings * POSTING_BYTES) as f64 / n_asked as f64;
+        mean
+    }
+}
 
 /// Returns what searching one owner has to read, and how fast the facts of this root can be embedded.
 pub(super) fn measure(root: &Path, spec: Spec, questions: &[Question]) -> anyhow::Result<Value> {
-    let owner = generate::owner(0);
-    let n_facts = spec.n_facts.div_ceil(spec.n_users) as usize;
-    let memories = memories(root, &owner, n_facts)?;
-    let embedder = BuiltinEmbedder::new();
-    let width = embedder.model().dimension;
-    // The first text finds the table packed.
-    embedder.embed(&["garden".to_owned()], Purpose::Passage, PATIENCE)?;
-    let mut of = [Kind::AtomicFact, Kind::Episode].map(|kind| (kind, Vec::new()));
-    let mut embedding = Duration::ZERO;
-    for call in memories.chunks(CALL) {
-        let texts = call.iter().map(|memory| memory.body.embed_text().unwrap_or_default()).collect::<Vec<_>>();
-        let (mut least, mut vectors) = (Duration::MAX, Vec::new());
-        for _ in 0..EMBEDDED_TIMES {
-            let started = clock::now();
-            vectors = embedder.embed(&texts, Purpose::Passage, PATIENCE)?;
-            least = least.min(started.elapsed());
-        }
-        embedding += least;
-        for (memory, vector) in call.iter().zip(vectors) {
-            let tokens = text::joined(&memory.body.search_text());
-            let rows = of.iter_mut().find(|(kind, _)| *kind == memory.kind());
-            rows.context("a made-up root holds facts and episodes")?.1.push((memory, tokens, vector));
-        }
+    let memories = memories(root, &generate::owner(0), spec.n_facts.div_ceil(spec.n_users) as usize)?;
+    let (mut facts, mut episodes) = (Rows::default(), Rows::default());
+    for memory in &memories {
+        if memory.kind() == Kind::AtomicFact { &mut facts } else { &mut episodes }.add(memory);
     }
-    let mut shelves = Vec::new();
-    for (kind, rows) in &of {
-        let rows = rows.iter().map(|(memory, tokens, vector)| ShelfRow {
-            tokens,
-            vector: Some(vector),
-            memory: None,
-            ..row(memory)
-        });
-        shelves.push((*kind, Shelf::build(owner.clone(), Some(width), Payloads::LeaveOut, rows)?));
-    }
-    let words = |(kind, shelf): &(Kind, Shelf)| posting_bytes(shelf, *kind, questions);
-    let vectors = |(_, shelf): &(Kind, Shelf)| shelf.bytes_by_part().vectors;
-    let [facts, episodes] = &shelves[..] else { anyhow::bail!("two shelves") };
+    let words = (facts.posting_bytes(questions), episodes.posting_bytes(questions));
     #[expect(clippy::cast_precision_loss, reason = "bytes of one owner")]
-    let (fact_vectors, episode_vectors) = (vectors(facts) as f64, vectors(episodes) as f64);
+    let hybrid = (facts.vector_bytes() + episodes.vector_bytes()) as f64 + words.0 + words.1;
     Ok(json!({
-        "owner_facts": of[0].1.len(),
-        "owner_episodes": of[1].1.len(),
-        "keyword_bytes": words(episodes).round(),
-        "vector_bytes": fact_vectors,
-        "hybrid_bytes": (fact_vectors + episode_vectors + words(facts) + words(episodes)).round(),
-        "embed_facts_per_s": rate(of[0].1.len(), embedding),
+        "owner_facts": facts.n,
+        "owner_episodes": episodes.n,
+        "keyword_bytes": words.1.round(),
+        "vector_bytes": facts.vector_bytes(),
+        "hybrid_bytes": hybrid.round(),
+        "embed_facts_per_s": rate(facts.n, embedding(&memories)?),
     }))
 }
 
-fn row(memory: &Memory) -> ShelfRow<'_> {
-    ShelfRow {
-        kind: memory.kind(),
-        id: &memory.id,
-        parent_type: memory.parent_type.as_deref(),
-        parent_id: memory.parent_id.as_deref(),
-        session_id: memory.session_id.as_deref(),
-        timestamp_us: memory.timestamp_us,
-        sender_ids: &memory.sender_ids,
-        deprecated: false,
-        path: &memory.path,
-        digest: memory.digest(),
-        tokens: "",
-        vector: None,
-        memory: None,
+/// Returns how long all texts of the memories take to be embedded.
+fn embedding(memories: &[Memory]) -> anyhow::Result<Duration> {
+    let embedder = BuiltinEmbedder::new();
+    // The first text finds the table packed.
+    embedder.embed(&["garden".to_owned()], Purpose::Passage, PATIENCE)?;
+    let mut took = Duration::ZERO;
+    for call in memories.chunks(CALL) {
+        let texts = call.iter().filter_map(|memory| memory.body.embed_text()).collect::<Vec<_>>();
+        let mut least = Duration::MAX;
+        for _ in 0..EMBEDDED_TIMES {
+            let started = clock::now();
+            embedder.embed(&texts, Purpose::Passage, PATIENCE)?;
+            least = least.min(started.elapsed());
+        }
+        took += least;
     }
+    Ok(took)
 }
 
 /// Reads an owner's facts, and their episodes, from the files.
@@ -110,14 +111,4 @@ fn memories(root: &Path, owner: &Owner, n_facts: usize) -> anyhow::Result<Vec<Me
         }
     }
     Ok(memories)
-}
-
-/// Returns the mean bytes of postings that a question's terms have on a shelf.
-fn posting_bytes(shelf: &Shelf, kind: Kind, questions: &[Question]) -> f64 {
-    let asked = questions.iter().take(ASKED_MAX);
-    let n_asked = asked.len().max(1);
-    let n_postings: u64 = asked.flat_map(|question| shelf.holding(kind, &text::query_terms(&question.query))).sum();
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let mean = n_postings as f64 / n_asked as f64;
-    mean * POSTING_BYTES
 }
