@@ -3,6 +3,7 @@
 pub mod asked;
 pub mod bm25;
 pub mod chat;
+pub mod codec;
 pub mod embed;
 pub mod error;
 pub mod exact;

@@ -1,5 +1,6 @@
 //! A memory as the program sees it, whichever file it came from.
 
+use crate::codec;
 use crate::id::{Kind, MemoryKey, Owner};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -153,8 +154,7 @@ impl Memory {
 
     /// Returns a digest of everything the index stores about this memory: it changes when, and only when, the row must.
     pub fn digest(&self) -> Digest32 {
-        // `Debug` of these plain types is total and unambiguous (strings are quoted); the digest never leaves derived data.
-        Digest32::of(format!("{self:?}").as_bytes())
+        Digest32::of(&codec::encode(self))
     }
 }
 
@@ -169,7 +169,8 @@ impl Digest32 {
 
     /// Returns 64 lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod best;
 mod bits;
-pub mod codec;
 mod names;
 mod postings;
 mod rack;
@@ -16,6 +15,7 @@ mod vectors;
 #[cfg(test)]
 mod tests;
 
+use crate::codec;
 use crate::error::ErrorKind;
 use crate::id::{Kind, MemoryKey, Owner};
 use crate::index::{Ask, Hit, IndexError, Indexable, Listing, Order, Question, Recall};
@@ -45,17 +45,63 @@ pub struct ShelfRow<'a> {
     /// Whether the memory was replaced by another.
     pub deprecated: bool,
     pub path: &'a str,
-    pub digest: Digest32,
     /// Terms separated by single spaces.
     pub tokens: &'a str,
     pub vector: Option<&'a [f32]>,
     /// Read by shelves that keep payloads.
-    pub memory: Option<&'a Memory>,
+    pub payload: Payload<'a>,
+}
+
+/// What a row says besides what is in columns.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    Of(&'a Memory),
+    /// The tail of what [`codec::encode`] wrote.
+    Rest(&'a [u8]),
+}
+
+/// A row taken apart, to be put on a shelf: the part of the work that needs no shelf.
+#[derive(Debug)]
+pub struct Prepared(rack::Prepared);
+
+/// A row as it was read from where rows are kept, to be put on a shelf without being made a [`Memory`] first.
+pub struct Encoded<'a> {
+    head: codec::Head<'a>,
+    kind: Kind,
+    is_deprecated: bool,
+}
+
+impl<'a> Encoded<'a> {
+    /// Reads what [`codec::encode`] wrote, all of it: what is damaged shows now, not when it is asked for.
+    pub fn of(bytes: &'a [u8]) -> Result<Self, codec::CodecError> {
+        let head = codec::head(bytes)?;
+        let rest = codec::decode_rest(head.id, head.rest)?;
+        Ok(Self { head, kind: rest.body.kind(), is_deprecated: rest.deprecated_by.is_some() })
+    }
+
+    /// Returns the row, with its terms, separated by single spaces, and its vector.
+    pub fn row<'b>(&'b self, tokens: &'b str, vector: Option<&'b [f32]>) -> ShelfRow<'b> {
+        let head = &self.head;
+        ShelfRow {
+            kind: self.kind,
+            id: head.id,
+            parent_type: head.parent_type,
+            parent_id: head.parent_id,
+            session_id: head.session_id,
+            timestamp_us: head.timestamp_us,
+            sender_ids: &head.sender_ids,
+            deprecated: self.is_deprecated,
+            path: head.path,
+            tokens,
+            vector,
+            payload: Payload::Rest(head.rest),
+        }
+    }
 }
 
 impl<'a> ShelfRow<'a> {
-    /// Returns the row of something indexed; `digest` is its memory's.
-    pub fn of(row: &'a Indexable, digest: Digest32) -> Self {
+    /// Returns the row of something indexed.
+    pub fn of(row: &'a Indexable) -> Self {
         let memory = &row.memory;
         Self {
             kind: memory.kind(),
@@ -67,10 +113,9 @@ impl<'a> ShelfRow<'a> {
             sender_ids: &memory.sender_ids,
             deprecated: memory.deprecated_by.is_some(),
             path: &memory.path,
-            digest,
             tokens: &row.tokens,
             vector: row.vector.as_deref(),
-            memory: Some(memory),
+            payload: Payload::Of(memory),
         }
     }
 }
@@ -98,13 +143,21 @@ pub struct Shelf {
     owner: Owner,
     dimension: Option<usize>,
     payloads: Payloads,
+    /// Rows of a kind that room is made for at once.
+    n_expected: usize,
     racks: BTreeMap<Kind, Rack>,
 }
 
 impl Shelf {
     /// Makes an empty shelf. `dimension` is the width of its vectors; without one it takes none.
     pub fn new(owner: Owner, dimension: Option<usize>, payloads: Payloads) -> Self {
-        Self { owner, dimension, payloads, racks: BTreeMap::new() }
+        Self { owner, dimension, payloads, n_expected: 0, racks: BTreeMap::new() }
+    }
+
+    /// The same, for about so many rows: growing step by step copies everything a few times. [`Self::settle`] gives back
+    /// what was too much.
+    pub fn with_room(self, n_rows: usize) -> Self {
+        Self { n_expected: n_rows, ..self }
     }
 
     /// Makes a shelf of many rows and leaves no room for growth.
@@ -118,7 +171,7 @@ impl Shelf {
     ) -> Result<Self, IndexError> {
         let mut shelf = Self::new(owner, dimension, payloads);
         for row in rows {
-            shelf.put(&row)?;
+            shelf.put(&row, &shelf.prepare(&row)?)?;
         }
         shelf.settle();
         Ok(shelf)
@@ -137,22 +190,33 @@ impl Shelf {
     /// Errors: [`ErrorKind::Invalid`] on a vector of another width, [`ErrorKind::Unavailable`] when 2^32 rows, terms or
     /// bytes of one kind are passed. The rows before the one at fault are added.
     pub fn upsert<'a>(&mut self, rows: impl IntoIterator<Item = ShelfRow<'a>>) -> Result<(), IndexError> {
-        let mut done = Ok(());
-        for row in rows {
-            done = self.put(&row);
-            if done.is_err() {
-                break;
-            }
-        }
+        let done = rows.into_iter().try_for_each(|row| self.put(&row, &self.prepare(&row)?));
         self.racks.values_mut().for_each(Rack::tidy);
         done
     }
 
-    fn put(&mut self, row: &ShelfRow<'_>) -> Result<(), IndexError> {
+    /// Takes a row apart; several threads may do this at once.
+    ///
+    /// Errors: [`ErrorKind::Invalid`] on a vector of another width.
+    pub fn prepare(&self, row: &ShelfRow<'_>) -> Result<Prepared, IndexError> {
         row.vector.map_or(Ok(()), |vector| self.check_width(vector))?;
-        let width = self.dimension.unwrap_or_default();
-        let rack = self.racks.entry(row.kind).or_insert_with(|| Rack::new(width));
-        rack.upsert(row, self.payloads).map_err(|Full| {
+        Ok(Prepared(rack::Prepared::of(row, self.payloads)))
+    }
+
+    /// As [`Self::upsert`], of rows that [`Self::prepare`] took apart.
+    pub fn upsert_prepared<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = (ShelfRow<'a>, Prepared)>,
+    ) -> Result<(), IndexError> {
+        let done = rows.into_iter().try_for_each(|(row, prepared)| self.put(&row, &prepared));
+        self.racks.values_mut().for_each(Rack::tidy);
+        done
+    }
+
+    fn put(&mut self, row: &ShelfRow<'_>, prepared: &Prepared) -> Result<(), IndexError> {
+        let (width, n_expected) = (self.dimension.unwrap_or_default(), self.n_expected);
+        let rack = self.racks.entry(row.kind).or_insert_with(|| Rack::new(width).with_room(n_expected));
+        rack.upsert(row, &prepared.0).map_err(|Full| {
             let message = format!("the memories of kind `{}` of one owner are too many to hold in memory", row.kind);
             IndexError::new(ErrorKind::Unavailable, message)
         })
@@ -260,14 +324,16 @@ impl Shelf {
     }
 
     /// Calls `visit` with every row's key, source path and digest.
-    pub fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) {
-        for (&kind, rack) in &self.racks {
+    ///
+    /// Errors: [`ErrorKind::Internal`] when payloads were left out.
+    pub fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) -> Result<(), IndexError> {
+        for rack in self.racks.values() {
             for row in rack.rows() {
-                let view = rack.view(row);
-                let key = MemoryKey { owner: self.owner.clone(), kind, id: view.id().to_owned() };
-                visit(key, view.path(), Digest32(view.digest()));
+                let memory = self.memory(rack, row)?;
+                visit(memory.key(), &memory.path, memory.digest());
             }
         }
+        Ok(())
     }
 
     fn rack(&self, kind: Kind) -> Option<&Rack> {

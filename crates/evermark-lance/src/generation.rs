@@ -3,8 +3,8 @@
 use crate::error::{corrupt, failed};
 use crate::rows::SCHEMA_VERSION;
 use crate::table::sync_dir;
+use evermark_core::codec;
 use evermark_core::index::IndexError;
-use evermark_core::shelf::codec;
 use evermark_core::text::ANALYZER_VERSION;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};

@@ -1,5 +1,6 @@
 //! [`LanceIndex`]: the store and the views of hot owners behind one [`Index`].
 
+use crate::readers;
 use crate::rows;
 use crate::store::{Change, Pending, Store};
 use crate::stream;
@@ -50,6 +51,9 @@ impl Default for Options {
     }
 }
 
+/// How often a read that was ended is begun again, from the newest version, before its caller is told.
+const ENDED_AGAIN: usize = 2;
+
 /// One generation of the index, on disk.
 pub struct LanceIndex {
     store: Store,
@@ -79,11 +83,18 @@ impl LanceIndex {
         ))
     }
 
-    /// Does `work`, and once more when it met a damaged piece that could be taken out. What was in it is missing from the
+    /// Does `work` again when it was ended for keeping old files, and once more when it met a damaged piece that could be taken out. What was in it is missing from the
     /// answer until it is written again, which beats no answer.
     fn healing<T>(&self, work: impl Fn() -> Result<T, IndexError>) -> Result<T, IndexError> {
         let before = self.store.losses();
-        match work() {
+        let mut done = work();
+        for _ in 0..ENDED_AGAIN {
+            if !done.as_ref().is_err_and(readers::was_ended) {
+                break;
+            }
+            done = work();
+        }
+        match done {
             Err(error) if error.kind == ErrorKind::Corrupt => {
                 let error = self.look_into(error);
                 // Somebody else may have been quicker to take it out.

@@ -16,6 +16,14 @@ pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 const RUNNING: u64 = u64::MAX;
 
+const ENDED: &str =
+    "this read took so long that it kept old files of the index from being removed: it was ended, try it again";
+
+/// Tells whether this is what a reader says that was ended: the same read of a newer version may do.
+pub(crate) fn was_ended(error: &IndexError) -> bool {
+    error.kind == ErrorKind::Unavailable && error.message == ENDED
+}
+
 /// One reader's hold on one version.
 pub(crate) struct Hold {
     pub(crate) snapshot: Snapshot,
@@ -31,10 +39,7 @@ impl Hold {
         if self.ended_ms.load(Ordering::Acquire) == RUNNING {
             return Ok(());
         }
-        Err(IndexError::new(
-            ErrorKind::Unavailable,
-            "this read took so long that it kept old files of the index from being removed: it was ended, try it again",
-        ))
+        Err(IndexError::new(ErrorKind::Unavailable, ENDED))
     }
 
     /// Returns `error`, unless this reader was ended: its files may be gone then, which is no damage.

@@ -15,14 +15,15 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use evermark_core::codec;
 use evermark_core::id::{Kind, MemoryKey, Owner, Scope, Track};
 use evermark_core::index::{IndexError, Indexable};
 use evermark_core::memory::{Digest32, Memory};
-use evermark_core::shelf::codec;
+use evermark_core::shelf::Encoded;
 use std::sync::Arc;
 
-/// Raised when the columns change: an older generation is then rebuilt.
-pub(crate) const SCHEMA_VERSION: u32 = 2;
+/// Raised when the columns change, or what is in them: an older generation is then rebuilt.
+pub(crate) const SCHEMA_VERSION: u32 = 3;
 
 /// What the directory is made of.
 pub(crate) const DIRECTORY_COLUMNS: [&str; 3] = ["key", "owner_key", "kind"];
@@ -82,30 +83,31 @@ pub(crate) fn entry(key: &MemoryKey) -> Entry {
 pub(crate) fn encode(rows: &[(Entry, &Indexable)], schema: &SchemaRef) -> Result<RecordBatch, IndexError> {
     let memories = || rows.iter().map(|(_, row)| &row.memory);
     let strings =
-        |get: &dyn Fn(&Memory) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(memories().map(get))) };
+        |get: &dyn Fn(&Memory) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(memories().map(get))) };
     let options =
-        |get: &dyn Fn(&Memory) -> Option<String>| -> ArrayRef { Arc::new(StringArray::from_iter(memories().map(get))) };
+        |get: &dyn Fn(&Memory) -> Option<&str>| -> ArrayRef { Arc::new(StringArray::from_iter(memories().map(get))) };
+    let encoded: Vec<Vec<u8>> = memories().map(codec::encode).collect();
     let mut columns: Vec<ArrayRef> = vec![
         fingerprints(rows.iter().map(|(entry, _)| entry.key)),
         fingerprints(rows.iter().map(|(entry, _)| entry.owner)),
-        strings(&|memory| memory.owner.scope.app.clone()),
-        strings(&|memory| memory.owner.scope.project.clone()),
-        strings(&|memory| memory.owner.track.name().to_owned()),
-        strings(&|memory| memory.owner.id.clone()),
-        strings(&|memory| memory.kind().name().to_owned()),
-        strings(&|memory| memory.id.clone()),
-        strings(&|memory| memory.entry_id.clone()),
-        strings(&|memory| memory.path.clone()),
-        options(&|memory| memory.session_id.clone()),
+        strings(&|memory| &memory.owner.scope.app),
+        strings(&|memory| &memory.owner.scope.project),
+        strings(&|memory| memory.owner.track.name()),
+        strings(&|memory| &memory.owner.id),
+        strings(&|memory| memory.kind().name()),
+        strings(&|memory| &memory.id),
+        strings(&|memory| &memory.entry_id),
+        strings(&|memory| &memory.path),
+        options(&|memory| memory.session_id.as_deref()),
         times(memories().map(|memory| memory.timestamp_us)),
-        options(&|memory| memory.parent_type.clone()),
-        options(&|memory| memory.parent_id.clone()),
+        options(&|memory| memory.parent_type.as_deref()),
+        options(&|memory| memory.parent_id.as_deref()),
         lists(memories().map(|memory| memory.sender_ids.as_slice())),
-        options(&|memory| memory.deprecated_by.clone()),
-        digests(memories().map(Memory::digest))?,
-        strings(&|memory| memory.body.search_text()),
+        options(&|memory| memory.deprecated_by.as_deref()),
+        digests(encoded.iter().map(|bytes| Digest32::of(bytes)))?,
+        Arc::new(StringArray::from_iter_values(memories().map(|memory| memory.body.search_text()))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, row)| &row.tokens))),
-        payloads(memories().map(codec::encode)),
+        payloads(&encoded),
         fingerprints(rows.iter().map(|(_, row)| checksum(&row.tokens, row.vector.as_deref()))),
     ];
     if let Some(field) = schema.fields().find("vector")
@@ -138,9 +140,9 @@ fn lists<'a>(values: impl Iterator<Item = &'a [String]>) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-fn payloads(values: impl Iterator<Item = Vec<u8>>) -> ArrayRef {
+fn payloads(values: &[Vec<u8>]) -> ArrayRef {
     let mut builder = BinaryBuilder::new();
-    values.for_each(|value| builder.append_value(value));
+    values.iter().for_each(|value| builder.append_value(value));
     Arc::new(builder.finish())
 }
 
@@ -301,11 +303,19 @@ pub(crate) fn identities(batch: &RecordBatch) -> Result<Vec<(MemoryKey, String, 
 
 /// Reads [`MEMORY_COLUMNS`].
 pub(crate) fn memories(batch: &RecordBatch) -> Result<Vec<Memory>, IndexError> {
+    payloads_of(batch, codec::decode)
+}
+
+/// The same, only as far as a view wants it.
+pub(crate) fn encoded(batch: &RecordBatch) -> Result<Vec<Encoded<'_>>, IndexError> {
+    payloads_of(batch, Encoded::of)
+}
+
+fn payloads_of<'a, T>(
+    batch: &'a RecordBatch,
+    read: impl Fn(&'a [u8]) -> Result<T, codec::CodecError>,
+) -> Result<Vec<T>, IndexError> {
     let payloads = Columns::of(batch).column("payload")?.as_binary_opt::<i32>().ok_or_else(|| wrong_type("payload"))?;
-    (0..batch.num_rows())
-        .map(|row| {
-            codec::decode(payloads.value(row))
-                .map_err(|error| IndexError { source: Some(Box::new(error)), ..corrupt("a row's payload is damaged") })
-        })
-        .collect()
+    let damaged = |error| IndexError { source: Some(Box::new(error)), ..corrupt("a row's payload is damaged") };
+    (0..batch.num_rows()).map(|row| read(payloads.value(row)).map_err(damaged)).collect()
 }

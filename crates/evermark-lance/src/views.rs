@@ -10,8 +10,7 @@ use arrow_array::RecordBatch;
 use evermark_core::error::ErrorKind;
 use evermark_core::id::Owner;
 use evermark_core::index::{IndexError, Indexable};
-use evermark_core::memory::{Digest32, Memory};
-use evermark_core::shelf::{Payloads, Shelf, ShelfRow};
+use evermark_core::shelf::{Encoded, Payloads, Prepared, Shelf, ShelfRow};
 use evermark_core::world::World;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -19,10 +18,10 @@ use std::time::Duration;
 
 /// Longer than loading may take; a loader that does not come back by then never will.
 const WAIT_MAX: Duration = Duration::from_secs(90);
-/// The view does not need these: they are read from the table.
-const NO_DIGEST: Digest32 = Digest32([0; 32]);
+/// Changes that a view takes in while searches of it wait: less than a millisecond, now and then a merge.
+const APPLIED_AT_ONCE: usize = 128;
 /// A row takes this much at least besides its vector (16 bits a component).
-const ROW_BYTES_MIN: usize = 96;
+const ROW_BYTES_MIN: usize = 64;
 
 /// How an owner is searched.
 pub(crate) enum View {
@@ -189,7 +188,8 @@ impl Views {
         }
         // What they say is kept while it fits; without it a view is smaller, and hits are read from the table.
         for payloads in [Payloads::Keep, Payloads::LeaveOut] {
-            let filling = Filling::new(Shelf::new(owner.clone(), self.dimension, payloads), self.bytes_max);
+            let shelf = Shelf::new(owner.clone(), self.dimension, payloads).with_room(rows.n_rows);
+            let filling = Filling::new(shelf, self.bytes_max);
             let mut filling =
                 store.read_owner(rows, &rows::VIEW_COLUMNS, filling, |filling, batch| filling.add(batch))?;
             filling.empty()?;
@@ -222,11 +222,8 @@ impl Views {
             }
         }
         for (key, shelf, changes) in shelves {
-            let bytes = {
-                let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
-                changes.into_iter().for_each(|one| change(&mut shelf, one));
-                shelf.bytes()
-            };
+            changes.chunks(APPLIED_AT_ONCE).for_each(|changes| apply(&shelf, changes));
+            let bytes = shelf.read().unwrap_or_else(PoisonError::into_inner).bytes();
             let mut slots = self.slots();
             if let Some(Slot::Ready { bytes: known, .. }) = slots.by_owner.get_mut(&key) {
                 *known = bytes;
@@ -270,16 +267,46 @@ impl Views {
     }
 }
 
+/// Brings a view in step with a few changes. Searches wait only while what was taken apart before is added.
+fn apply(shelf: &RwLock<Shelf>, changes: &[&Change]) {
+    let prepared: Vec<_> = {
+        let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
+        let prepare = |change: &&Change| match change {
+            Change::Put(row) => Some(shelf.prepare(&ShelfRow::of(row))),
+            Change::Gone(_) => None,
+        };
+        changes.iter().map(prepare).collect()
+    };
+    let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
+    for (change, prepared) in changes.iter().zip(prepared) {
+        match (change, prepared) {
+            (Change::Gone(key), _) => {
+                shelf.remove(key.kind, &key.id);
+            }
+            (Change::Put(row), Some(Ok(prepared))) => {
+                let added = shelf.upsert_prepared([(ShelfRow::of(row), prepared)]);
+                added.unwrap_or_else(|error| missing(&error));
+            }
+            (Change::Put(_), Some(Err(error))) => missing(&error),
+            (Change::Put(_), None) => {}
+        }
+    }
+}
+
+/// Widths were checked when the row was accepted; a shelf that is full keeps what it has.
+fn missing(error: &IndexError) {
+    tracing::error!(%error, "a memory is missing from its owner's view");
+}
+
 fn put<'a>(shelf: &mut Shelf, rows: impl Iterator<Item = &'a Indexable>) -> Result<(), IndexError> {
-    shelf.upsert(rows.map(|row| ShelfRow::of(row, NO_DIGEST)))
+    shelf.upsert(rows.map(|row| ShelfRow::of(row)))
 }
 
 fn change(shelf: &mut Shelf, change: &Change) {
     match change {
         Change::Put(row) => {
-            // Widths were checked when the row was accepted; a shelf that is full keeps what it has.
             if let Err(error) = put(shelf, std::iter::once(row.as_ref())) {
-                tracing::error!(%error, "a memory is missing from its owner's view");
+                missing(&error);
             }
         }
         Change::Gone(key) => {
@@ -299,6 +326,8 @@ struct Filling {
 
 /// Bounds the batches that are held (1.5 KB a row); an owner of ordinary size is one or two fillings.
 const FILLING_ROWS: usize = 3072;
+/// Rows that are taken apart by one thread in one go.
+const SLICE_ROWS: usize = 512;
 
 impl Filling {
     fn new(shelf: Shelf, bytes_max: usize) -> Self {
@@ -308,7 +337,8 @@ impl Filling {
     /// Takes a batch of [`rows::VIEW_COLUMNS`].
     fn add(&mut self, batch: &RecordBatch) -> Result<(), IndexError> {
         self.n_rows += batch.num_rows();
-        self.batches.push(batch.clone());
+        let slice = |from: usize| batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from));
+        self.batches.extend((0..batch.num_rows()).step_by(SLICE_ROWS).map(slice));
         if self.n_rows < FILLING_ROWS { Ok(()) } else { self.empty() }
     }
 
@@ -317,14 +347,19 @@ impl Filling {
         let batches = std::mem::take(&mut self.batches);
         self.n_rows = 0;
         let Some(shelf) = &mut self.shelf else { return Ok(()) };
-        let mut parts = Vec::with_capacity(batches.len());
-        for batch in &batches {
+        // Taking rows apart is most of the work, and needs no order: another thread takes half.
+        let (left, right) = batches.split_at(batches.len() / 2);
+        let (left, right) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| prepare(shelf, right));
+            let left = prepare(shelf, left);
+            (left, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        for Part { batch, encoded, prepared } in left?.into_iter().chain(right?) {
             let columns = Columns::of(batch);
-            parts.push((rows::memories(batch)?, columns.strings("tokens")?, columns.vectors()?));
+            let (tokens, vectors) = (columns.strings("tokens")?, columns.vectors()?);
+            let rows = encoded.iter().enumerate().map(|(at, row)| row.row(tokens.value(at), vectors.get(at)));
+            shelf.upsert_prepared(rows.zip(prepared))?;
         }
-        shelf.upsert(parts.iter().flat_map(|(memories, tokens, vectors)| {
-            memories.iter().enumerate().map(|(row, memory)| view_row(memory, tokens.value(row), vectors.get(row)))
-        }))?;
         if shelf.bytes() > self.bytes_max {
             self.shelf = None;
         }
@@ -332,20 +367,21 @@ impl Filling {
     }
 }
 
-fn view_row<'a>(memory: &'a Memory, tokens: &'a str, vector: Option<&'a [f32]>) -> ShelfRow<'a> {
-    ShelfRow {
-        kind: memory.kind(),
-        id: &memory.id,
-        parent_type: memory.parent_type.as_deref(),
-        parent_id: memory.parent_id.as_deref(),
-        session_id: memory.session_id.as_deref(),
-        timestamp_us: memory.timestamp_us,
-        sender_ids: &memory.sender_ids,
-        deprecated: memory.deprecated_by.is_some(),
-        path: &memory.path,
-        digest: NO_DIGEST,
-        tokens,
-        vector,
-        memory: Some(memory),
-    }
+/// A batch's rows, taken apart.
+struct Part<'a> {
+    batch: &'a RecordBatch,
+    encoded: Vec<Encoded<'a>>,
+    prepared: Vec<Prepared>,
+}
+
+fn prepare<'a>(shelf: &Shelf, batches: &'a [RecordBatch]) -> Result<Vec<Part<'a>>, IndexError> {
+    let part = |batch: &'a RecordBatch| {
+        let columns = Columns::of(batch);
+        let (tokens, vectors) = (columns.strings("tokens")?, columns.vectors()?);
+        let encoded = rows::encoded(batch)?;
+        let rows = encoded.iter().enumerate().map(|(at, row)| row.row(tokens.value(at), vectors.get(at)));
+        let prepared = rows.map(|row| shelf.prepare(&row)).collect::<Result<_, _>>()?;
+        Ok(Part { batch, encoded, prepared })
+    };
+    batches.iter().map(part).collect()
 }

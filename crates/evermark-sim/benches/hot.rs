@@ -59,22 +59,15 @@ fn analysis() {
 fn shelf(n_facts: usize, dimension: usize) {
     let embedder = HashEmbedder::new(dimension);
     let spec = Spec::of_facts(7, n_facts, 1);
-    let rows: Vec<(Indexable, _)> = memories(&spec)
-        .map(|memory| indexable(memory, Some(&embedder)))
-        .map(|row| {
-            let digest = row.memory.digest();
-            (row, digest)
-        })
-        .collect();
+    let rows: Vec<Indexable> = memories(&spec).map(|memory| indexable(memory, Some(&embedder))).collect();
     println!("\n{} facts and episodes, {dimension} components", rows.len());
     let build = |payloads| {
         let start = Instant::now();
-        let rows = rows.iter().map(|(row, digest)| ShelfRow::of(row, *digest));
-        let shelf = Shelf::build(owner(0), Some(dimension), payloads, rows).expect("valid rows");
+        let shelf =
+            Shelf::build(owner(0), Some(dimension), payloads, rows.iter().map(ShelfRow::of)).expect("valid rows");
         (shelf, start.elapsed())
     };
-    let facts = rows.iter().filter(|(row, _)| row.memory.kind() == Kind::AtomicFact);
-    let facts = facts.map(|(row, digest)| ShelfRow::of(row, *digest));
+    let facts = rows.iter().filter(|row| row.memory.kind() == Kind::AtomicFact).map(ShelfRow::of);
     let facts = Shelf::build(owner(0), Some(dimension), Payloads::Keep, facts).expect("valid rows");
     let n_facts = facts.rows().map(|(_, n_rows)| n_rows).sum::<usize>().max(1);
     let parts = facts.bytes_by_part();
@@ -127,15 +120,15 @@ fn shelf(n_facts: usize, dimension: usize) {
     time_each("list 20 facts", &questions, |_| {
         shelf.list(&facts, Order { descending: true }, 40).expect("payloads").total
     });
-    let ids: Vec<String> = rows.iter().take(100).map(|(row, _)| row.memory.id.clone()).collect();
+    let ids: Vec<String> = rows.iter().take(100).map(|row| row.memory.id.clone()).collect();
     time_each("fetch 100 of both kinds", &questions, |_| {
         shelf.fetch(Kind::AtomicFact, &ids).expect("payloads").len()
             + shelf.fetch(Kind::Episode, &ids).expect("payloads").len()
     });
 
     let start = Instant::now();
-    for (row, digest) in rows.iter().step_by(10) {
-        shelf.upsert([ShelfRow::of(row, *digest)]).expect("valid rows");
+    for row in rows.iter().step_by(10) {
+        shelf.upsert([ShelfRow::of(row)]).expect("valid rows");
     }
     let n_updates = rows.len().div_ceil(10);
     println!("update one row: {:.2?} mean of {n_updates}", start.elapsed() / n_updates as u32);

@@ -1,12 +1,12 @@
 //! The rows of one kind, as columns. Rows are numbered in order of arrival; a replaced row dies and a new one is added.
 
 use super::bits::Bits;
-use super::codec;
 use super::names::{NONE, Names, bytes_of, extend, fingerprint, push};
 use super::postings::Postings;
-use super::vectors::Vectors;
-use super::{Payloads, ShelfRow};
+use super::vectors::{Stored, Vectors};
+use super::{Payload, Payloads, ShelfRow};
 use crate::bm25::Corpus;
+use crate::codec;
 use crate::filter;
 use crate::id::Owner;
 use crate::memory::Memory;
@@ -34,7 +34,6 @@ pub(super) struct Rack {
     path: Vec<u32>,
     time_us: Vec<i64>,
     pub(super) n_terms: Vec<u32>,
-    digest: Vec<[u8; 32]>,
     /// Where the row's vector is, or [`NONE`].
     pub(super) place: Vec<u32>,
     payload: Vec<u8>,
@@ -47,6 +46,30 @@ pub(super) struct Rack {
     pub(super) corpus: Corpus,
     pub(super) postings: Postings,
     pub(super) vectors: Vectors,
+}
+
+/// What of a row can be made ready before it is added.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Fingerprints, sorted.
+    terms: Vec<u64>,
+    payload: Vec<u8>,
+    vector: Option<Stored>,
+}
+
+impl Prepared {
+    pub(super) fn of(row: &ShelfRow<'_>, payloads: Payloads) -> Self {
+        let mut terms: Vec<u64> =
+            row.tokens.split_ascii_whitespace().map(|term| fingerprint(term.as_bytes())).collect();
+        terms.sort_unstable();
+        let mut payload = Vec::new();
+        match (payloads, row.payload) {
+            (Payloads::LeaveOut, _) => {}
+            (Payloads::Keep, Payload::Of(memory)) => codec::encode_rest(memory, &mut payload),
+            (Payloads::Keep, Payload::Rest(bytes)) => payload.extend_from_slice(bytes),
+        }
+        Self { terms, payload, vector: row.vector.and_then(Stored::of) }
+    }
 }
 
 /// The rack cannot number or address any more: 2^32 rows, postings or bytes in one column.
@@ -67,7 +90,6 @@ impl Rack {
             path: Vec::new(),
             time_us: Vec::new(),
             n_terms: Vec::new(),
-            digest: Vec::new(),
             place: Vec::new(),
             payload: Vec::new(),
             payload_end: Vec::new(),
@@ -90,10 +112,30 @@ impl Rack {
         self.n_rows() - self.n_live
     }
 
+    /// Makes room for so many rows.
+    pub(super) fn with_room(mut self, n_rows: usize) -> Self {
+        for column in [
+            &mut self.row_of,
+            &mut self.id,
+            &mut self.parent_type,
+            &mut self.parent,
+            &mut self.session,
+            &mut self.senders,
+            &mut self.path,
+            &mut self.n_terms,
+            &mut self.place,
+            &mut self.payload_end,
+        ] {
+            column.reserve_exact(n_rows);
+        }
+        self.time_us.reserve_exact(n_rows);
+        self.vectors.reserve(n_rows);
+        self
+    }
+
     /// Adds a row, replacing the one with its id. The vector's width is the rack's.
-    pub(super) fn upsert(&mut self, new: &ShelfRow<'_>, payloads: Payloads) -> Result<(), Full> {
-        let mut terms: Vec<u64> = new.tokens.split_whitespace().map(|term| fingerprint(term.as_bytes())).collect();
-        terms.sort_unstable();
+    pub(super) fn upsert(&mut self, new: &ShelfRow<'_>, prepared: &Prepared) -> Result<(), Full> {
+        let Prepared { terms, payload, vector } = prepared;
         let row = u32::try_from(self.n_rows()).ok().filter(|&row| row != NONE).ok_or(Full)?;
         if !self.postings.has_room(terms.len()) {
             return Err(Full);
@@ -106,10 +148,6 @@ impl Rack {
         let session = name(new.session_id.map(str::as_bytes))?;
         let senders = name(Some(&pack_senders(new.sender_ids)).filter(|packed| !packed.is_empty()).map(Vec::as_slice))?;
         let path = name(Some(new.path.as_bytes()))?;
-        let mut payload = Vec::new();
-        if let (Payloads::Keep, Some(memory)) = (payloads, new.memory) {
-            codec::encode_rest(memory, &mut payload);
-        }
         let payload_end = u32::try_from(self.payload.len() + payload.len()).map_err(|_| Full)?;
 
         self.row_of.resize(self.ids.len().max(self.row_of.len()), NONE);
@@ -124,12 +162,11 @@ impl Rack {
         push(&mut self.time_us, new.timestamp_us.map_or(NO_TIME, |us| us.max(NO_TIME + 1)));
         let n_terms = u32::try_from(terms.len()).unwrap_or(u32::MAX);
         push(&mut self.n_terms, n_terms);
-        push(&mut self.digest, new.digest.0);
-        let place = new.vector.and_then(|vector| self.vectors.add(row, vector));
+        let place = vector.as_ref().and_then(|vector| self.vectors.put(row, vector));
         push(&mut self.place, place.unwrap_or(NONE));
-        extend(&mut self.payload, &payload);
+        extend(&mut self.payload, payload);
         push(&mut self.payload_end, payload_end);
-        self.postings.add(row, &terms);
+        self.postings.add(row, terms);
         self.live.set(row, true);
         self.deprecated.set(row, new.deprecated);
         self.n_live += 1;
@@ -251,7 +288,6 @@ impl Rack {
             retain(column, keep);
         }
         retain(&mut self.time_us, keep);
-        retain(&mut self.digest, keep);
         self.row_of = vec![NONE; self.ids.len()];
         for (row, &id) in self.id.iter().enumerate() {
             self.row_of[id as usize] = row as u32;
@@ -276,7 +312,6 @@ impl Rack {
             column.shrink_to_fit();
         }
         self.time_us.shrink_to_fit();
-        self.digest.shrink_to_fit();
         self.payload.shrink_to_fit();
     }
 
@@ -313,7 +348,6 @@ impl Rack {
         ];
         columns.into_iter().map(bytes_of).sum::<usize>()
             + bytes_of(&self.time_us)
-            + bytes_of(&self.digest)
             + bytes_of(&self.payload)
             + self.ids.bytes()
             + self.names.bytes()
@@ -372,10 +406,6 @@ impl<'a> View<'a> {
 
     pub(super) fn path(self) -> &'a str {
         self.name(&self.rack.path).unwrap_or_default()
-    }
-
-    pub(super) fn digest(self) -> [u8; 32] {
-        self.rack.digest[self.row as usize]
     }
 
     pub(super) fn time_us(self) -> Option<i64> {

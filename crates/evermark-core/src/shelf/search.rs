@@ -4,63 +4,69 @@ use super::best::Best;
 use super::bits::Bits;
 use super::names::{NONE, fingerprint};
 use super::rack::Rack;
-use super::vectors::pack;
+use super::vectors::{Packed, pack};
 use crate::bm25::K1;
 use crate::filter::Filter;
 use crate::index::{Ask, Evidence, Hit, Order, Question, Recall};
 use std::cmp::Ordering;
 
-/// Which rows an ask sees, with names looked up once.
+/// Which rows an ask sees.
 struct Sight<'a> {
     rack: &'a Rack,
     filter: &'a Filter,
     deprecated: bool,
-    /// Numbers of the parents asked for.
-    parents: Option<Bits>,
-    /// Rows of the ids asked for.
-    rows: Option<Bits>,
 }
 
 impl<'a> Sight<'a> {
     fn of(rack: &'a Rack, ask: &Ask<'a>) -> Self {
-        let parents = ask.parents.map(|ids| {
-            let mut numbers = Bits::with_room(rack.names.len());
-            ids.iter().filter_map(|id| rack.names.find(id.as_bytes())).for_each(|number| numbers.set(number, true));
-            numbers
-        });
-        let rows = ask.ids.map(|ids| {
-            let mut rows = Bits::with_room(rack.n_rows());
-            ids.iter().filter_map(|id| rack.row(id)).for_each(|row| rows.set(row, true));
-            rows
-        });
-        Self { rack, filter: ask.filter, deprecated: ask.deprecated, parents, rows }
+        Self { rack, filter: ask.filter, deprecated: ask.deprecated }
     }
 
-    /// Checks all but the filter.
+    /// Checks all but the filter, and the ids and parents asked for: see [`Self::few`].
     fn admits(&self, row: u32) -> bool {
-        let parent_is_in = |parents: &Bits| {
-            let parent = self.rack.parent[row as usize];
-            parent != NONE && parents.has(parent)
-        };
-        self.rack.live.has(row)
-            && (self.deprecated || !self.rack.deprecated.has(row))
-            && self.rows.as_ref().is_none_or(|rows| rows.has(row))
-            && self.parents.as_ref().is_none_or(parent_is_in)
+        self.rack.live.has(row) && (self.deprecated || !self.rack.deprecated.has(row))
     }
 
     fn passes(&self, row: u32) -> bool {
         self.filter.is_everything() || self.filter.matches(&self.rack.view(row))
     }
 
-    /// Returns the admitted rows when only few can be: by ids.
+    /// Returns the admitted rows, ascending, when ids or parents are asked for: they are few.
     fn few(&self, ask: &Ask<'_>) -> Option<Vec<u32>> {
-        let ids = ask.ids?;
-        let mut rows: Vec<u32> = ids.iter().filter_map(|id| self.rack.row(id)).collect();
-        rows.sort_unstable();
-        rows.dedup();
-        rows.retain(|&row| self.admits(row));
+        let rack = self.rack;
+        let parents = ask.parents.map(|ids| {
+            let mut numbers = Bits::with_room(rack.names.len());
+            ids.iter().filter_map(|id| rack.names.find(id.as_bytes())).for_each(|number| numbers.set(number, true));
+            numbers
+        });
+        let has_parent = |parents: &Bits, parent: u32| parent != NONE && parents.has(parent);
+        let mut rows: Vec<u32> = match (ask.ids, &parents) {
+            (None, None) => return None,
+            (Some(ids), _) => {
+                let mut rows: Vec<u32> = ids.iter().filter_map(|id| rack.row(id)).collect();
+                rows.sort_unstable();
+                rows.dedup();
+                rows
+            }
+            (None, Some(parents)) => (rack.parent.iter().zip(0..))
+                .filter(|&(&parent, _)| has_parent(parents, parent))
+                .map(|(_, row)| row)
+                .collect(),
+        };
+        rows.retain(|&row| {
+            self.admits(row) && parents.as_ref().is_none_or(|parents| has_parent(parents, rack.parent[row as usize]))
+        });
         Some(rows)
     }
+}
+
+/// A term that is asked for, with the rows that hold it and what it is worth.
+struct Term<'a> {
+    rows: &'a [u32],
+    counts: &'a [u16],
+    /// What came since, as (row, count).
+    late: Vec<(u32, u16)>,
+    gain: f32,
 }
 
 impl Rack {
@@ -69,52 +75,69 @@ impl Rack {
         if asked.is_empty() || self.n_live == 0 {
             return Vec::new();
         }
-        let (scores, _) = self.words(&asked);
+        let terms = self.terms(&asked);
         let sight = Sight::of(self, ask);
         let tie = |a: u32, b: u32| self.id_bytes(a).cmp(self.id_bytes(b));
         let mut best = Best::new(ask.limit, self.n_live, &tie);
-        let mut offer = |row: u32| {
-            let score = scores[row as usize];
+        let mut offer = |row: u32, score: f32| {
             if score > 0.0 && best.wants(score) && sight.admits(row) && sight.passes(row) {
                 best.offer(score, row);
             }
         };
         match sight.few(ask) {
-            Some(rows) => rows.into_iter().for_each(&mut offer),
-            None => (0..self.n_rows() as u32).for_each(&mut offer),
+            Some(rows) => {
+                let scores = self.words_of(&terms, &rows);
+                rows.into_iter().zip(scores).for_each(|(row, score)| offer(row, score));
+            }
+            None => (0..).zip(self.words(&terms)).for_each(|(row, score)| offer(row, score)),
         }
-        self.hits(best)
+        self.hits(best.sorted())
     }
 
-    /// Returns each row's BM25, and what it would come to at most.
-    fn words(&self, asked: &[(u64, f32)]) -> (Vec<f32>, f32) {
-        let mut scores = vec![0.0_f32; self.n_rows()];
-        let mut most = 0.0;
-        if asked.is_empty() {
-            return (scores, most);
-        }
-        let terms: Vec<u64> = asked.iter().map(|&(term, _)| term).collect();
-        let recent = self.postings.recent(&terms);
-        let (base, slope) = length_factors(self);
-        let add = |scores: &mut [f32], gain: f32, row: u32, count: u16| {
-            let count = f32::from(count);
-            let norm = base + slope * self.n_terms[row as usize] as f32;
-            scores[row as usize] += gain * count / (count + norm);
+    /// Looks terms up.
+    fn terms(&self, asked: &[(u64, f32)]) -> Vec<Term<'_>> {
+        let fingerprints: Vec<u64> = asked.iter().map(|&(term, _)| term).collect();
+        let recent = self.postings.recent(&fingerprints);
+        let term = |(at, &(term, weight)): (usize, &(u64, f32))| {
+            let (rows, counts) = self.postings.of(term);
+            let late: Vec<(u32, u16)> =
+                recent.iter().filter(|&&(of, _, _)| of == at).map(|&(_, row, count)| (row, count)).collect();
+            let n_holding = self.n_holding(rows, late.iter().map(|&(row, _)| row));
+            Term { rows, counts, late, gain: weight * (self.corpus.idf(n_holding) * (K1 + 1.0)) as f32 }
         };
-        for (at, &(term, weight)) in asked.iter().enumerate() {
-            let (rows, term_counts) = self.postings.of(term);
-            let late = recent.iter().filter(|&&(asked_at, _, _)| asked_at == at);
-            let n_holding = self.n_holding(rows, late.clone().map(|&(_, row, _)| row));
-            let gain = weight * (self.corpus.idf(n_holding) * (K1 + 1.0)) as f32;
-            most += gain;
-            for (&row, &count) in rows.iter().zip(term_counts) {
-                add(&mut scores, gain, row, count);
-            }
-            for &(_, row, count) in late {
-                add(&mut scores, gain, row, count);
+        asked.iter().enumerate().map(term).collect()
+    }
+
+    /// Returns the BM25 of every row.
+    fn words(&self, terms: &[Term<'_>]) -> Vec<f32> {
+        let mut scores = vec![0.0_f32; self.n_rows()];
+        let (base, slope) = length_factors(self);
+        for term in terms {
+            let late = term.late.iter().copied();
+            for (row, count) in term.rows.iter().copied().zip(term.counts.iter().copied()).chain(late) {
+                let norm = base + slope * self.n_terms[row as usize] as f32;
+                scores[row as usize] += term.gain * saturated(count, norm);
             }
         }
-        (scores, if self.corpus.n_rows == 0 { 0.0 } else { most })
+        scores
+    }
+
+    /// Returns the BM25 of some rows, which are ascending.
+    fn words_of(&self, terms: &[Term<'_>], rows: &[u32]) -> Vec<f32> {
+        let (base, slope) = length_factors(self);
+        let mut scores = vec![0.0_f32; rows.len()];
+        for term in terms {
+            let mut from = 0;
+            for (&row, score) in rows.iter().zip(&mut scores) {
+                from += term.rows[from..].partition_point(|&holding| holding < row);
+                let early = (term.rows.get(from) == Some(&row)).then(|| term.counts[from]);
+                let late = || term.late.iter().find(|&&(holding, _)| holding == row).map(|&(_, count)| count);
+                if let Some(count) = early.or_else(late) {
+                    *score += term.gain * saturated(count, base + slope * self.n_terms[row as usize] as f32);
+                }
+            }
+        }
+        scores
     }
 
     /// Returns how many of the rows with a term count: those that live and were not replaced.
@@ -147,97 +170,111 @@ impl Rack {
 
     pub(super) fn recall(&self, ask: &Ask<'_>, question: &Question<'_>) -> Recall {
         let asked = distinct(question.terms.iter().map(|wanted| (wanted.term.as_str(), wanted.weight)));
-        let (words, words_max) = self.words(&asked);
+        let terms = self.terms(&asked);
+        let words_max = if self.corpus.n_rows == 0 { 0.0 } else { terms.iter().map(|term| term.gain).sum() };
         let mut recall = Recall { words_max, ..Recall::default() };
-        let sight = Sight::of(self, ask);
         let packed = question.vector.and_then(pack);
-        let mut cosines = vec![f32::NAN; if packed.is_some() { self.n_rows() } else { 0 }];
-        let few = sight.few(ask);
-        match (&packed, &few) {
-            (Some(packed), Some(rows)) => {
-                for &row in rows {
-                    let place = self.place[row as usize];
-                    if place != NONE {
-                        cosines[row as usize] = self.vectors.cosine(place, packed);
-                    }
-                }
-            }
-            (Some(packed), None) => {
-                let mut sum = 0.0_f64;
-                let is_wanted = |row: u32| if ask.is_open() { self.live.has(row) } else { sight.admits(row) };
-                self.vectors.each(packed, is_wanted, |row, cosine| {
-                    cosines[row as usize] = cosine;
-                    if ask.is_open() && (self.n_deprecated == 0 || !self.deprecated.has(row)) {
-                        sum += f64::from(cosine);
-                        recall.n_vectors += 1;
-                    }
-                });
-                if recall.n_vectors > 0 {
-                    recall.mean_cosine = (sum / recall.n_vectors as f64) as f32;
-                }
-            }
-            (None, _) => {}
-        }
-        let cosine_of = |row: u32| cosines.get(row as usize).copied().filter(|cosine| !cosine.is_nan());
+        let sight = Sight::of(self, ask);
         let tie = |a: u32, b: u32| self.id_bytes(a).cmp(self.id_bytes(b));
-        let mut best = Best::new(ask.limit, self.n_live, &tie);
-        let mut offer = |row: u32| {
-            let (words, cosine) = (words[row as usize], cosine_of(row));
+        let mut best = Best::new(pool(ask.limit), self.n_live, &tie);
+        let mut offer = |row: u32, words: f32, cosine: Option<f32>| {
             let strength = words + question.cosine_weight * cosine.unwrap_or_default();
             let is_seen = words > 0.0 || cosine.is_some();
             if is_seen && best.wants(strength) && sight.admits(row) && sight.passes(row) {
                 best.offer(strength, row);
             }
         };
-        match few {
-            Some(rows) => rows.into_iter().for_each(&mut offer),
-            None => (0..self.n_rows() as u32).for_each(&mut offer),
-        }
-        let evidence = |(_, row): (f32, u32)| {
+        let evidence = |row: u32, words: f32, cosine: Option<f32>| {
             let view = self.view(row);
-            Evidence {
-                id: view.id().to_owned(),
-                parent_id: view.parent_id().map(str::to_owned),
-                timestamp_us: view.time_us(),
-                words: words[row as usize],
-                cosine: cosine_of(row),
-            }
+            let (id, parent_id) = (view.id().to_owned(), view.parent_id().map(str::to_owned));
+            Evidence { id, parent_id, timestamp_us: view.time_us(), words, cosine }
         };
-        recall.rows = best.sorted().into_iter().map(evidence).collect();
+        if let Some(rows) = sight.few(ask) {
+            let words = self.words_of(&terms, &rows);
+            let cosines: Vec<Option<f32>> = rows.iter().map(|&row| self.cosine(row, packed.as_ref()?)).collect();
+            rows.iter().zip(&words).zip(&cosines).for_each(|((&row, &words), &cosine)| offer(row, words, cosine));
+            let at = |row: u32| rows.binary_search(&row).unwrap_or_default();
+            let of = |(_, row)| evidence(row, words[at(row)], cosines[at(row)]);
+            recall.rows = best.sorted().into_iter().take(ask.limit).map(of).collect();
+            return recall;
+        }
+        let words = self.words(&terms);
+        let cosines = packed.as_ref().map_or_else(Vec::new, |packed| self.vectors.cosines(packed));
+        for (&row, &cosine) in self.vectors.rows().iter().zip(&cosines) {
+            offer(row, words[row as usize], Some(cosine));
+        }
+        if cosines.len() < self.n_rows() {
+            let is_blind = |row: u32| cosines.is_empty() || self.place[row as usize] == NONE;
+            (0..).zip(&words).filter(|&(row, _)| is_blind(row)).for_each(|(row, &words)| offer(row, words, None));
+        }
+        if ask.is_open() && !cosines.is_empty() {
+            (recall.mean_cosine, recall.n_vectors) = self.mean(&cosines);
+        }
+        // The pass over all was coarse: those that came near are looked at again.
+        let fine = |(_, row): (f32, u32)| {
+            let cosine = packed.as_ref().and_then(|packed| self.cosine(row, packed));
+            let words = words[row as usize];
+            (words + question.cosine_weight * cosine.unwrap_or_default(), row, words, cosine)
+        };
+        let mut found: Vec<_> = best.sorted().into_iter().map(fine).collect();
+        found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| tie(a.1, b.1)));
+        found.truncate(ask.limit);
+        recall.rows = found.into_iter().map(|(_, row, words, cosine)| evidence(row, words, cosine)).collect();
         recall
+    }
+
+    /// Returns the mean of the cosines, by place, of the rows that count, and how many these are.
+    fn mean(&self, cosines: &[f32]) -> (f32, u64) {
+        let all_count = self.n_live == self.n_rows() && self.n_deprecated == 0;
+        let counts = |row: u32| all_count || (self.live.has(row) && !self.deprecated.has(row));
+        let (mut sum, mut n) = (0.0_f64, 0_u64);
+        for (&row, &cosine) in self.vectors.rows().iter().zip(cosines) {
+            if counts(row) {
+                sum += f64::from(cosine);
+                n += 1;
+            }
+        }
+        (if n > 0 { (sum / n as f64) as f32 } else { 0.0 }, n)
+    }
+
+    fn cosine(&self, row: u32, packed: &Packed) -> Option<f32> {
+        let place = self.place[row as usize];
+        (place != NONE).then(|| self.vectors.cosine(place, packed))
     }
 
     pub(super) fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Vec<Hit> {
         let Some(packed) = pack(vector) else { return Vec::new() };
         let sight = Sight::of(self, ask);
         let tie = |a: u32, b: u32| self.id_bytes(a).cmp(self.id_bytes(b));
-        let mut best = Best::new(ask.limit, self.n_live, &tie);
+        let mut best = Best::new(pool(ask.limit), self.n_live, &tie);
         let mut offer = |row: u32, score: f32| {
-            if best.wants(score) && sight.passes(row) {
+            if best.wants(score) && sight.admits(row) && sight.passes(row) {
                 best.offer(score, row);
             }
         };
         match sight.few(ask) {
             Some(rows) => {
                 for row in rows {
-                    let place = self.place[row as usize];
-                    if place != NONE {
-                        offer(row, self.vectors.cosine(place, &packed));
-                    }
+                    self.cosine(row, &packed).into_iter().for_each(|cosine| offer(row, cosine));
                 }
             }
-            None => self.vectors.each(&packed, |row| sight.admits(row), offer),
+            None => {
+                let cosines = self.vectors.cosines(&packed);
+                self.vectors.rows().iter().zip(cosines).for_each(|(&row, cosine)| offer(row, cosine));
+            }
         }
-        self.hits(best)
+        // The pass over all was coarse: those that came near are looked at again.
+        let fine = |(_, row): (f32, u32)| Some((self.cosine(row, &packed)?, row));
+        let mut found: Vec<(f32, u32)> = best.sorted().into_iter().filter_map(fine).collect();
+        found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| tie(a.1, b.1)));
+        found.truncate(ask.limit);
+        self.hits(found)
     }
 
     /// Returns each id's cosine; `None` for an id that is not there or has no vector.
     pub(super) fn scores_of(&self, ids: &[String], vector: &[f32]) -> Vec<Option<f32>> {
         let packed = pack(vector);
-        let score = |id: &String| {
-            let place = self.place[self.row(id)? as usize];
-            if place == NONE { None } else { Some(self.vectors.cosine(place, packed.as_deref()?)) }
-        };
+        let score = |id: &String| self.cosine(self.row(id)?, packed.as_ref()?);
         ids.iter().map(score).collect()
     }
 
@@ -271,13 +308,18 @@ impl Rack {
         times.then_with(|| self.id_bytes(a).cmp(self.id_bytes(b)))
     }
 
-    fn hits(&self, best: Best<'_>) -> Vec<Hit> {
+    fn hits(&self, found: Vec<(f32, u32)>) -> Vec<Hit> {
         let hit = |(score, row)| {
             let view = self.view(row);
             Hit { id: view.id().to_owned(), parent_id: view.parent_id().map(str::to_owned), score }
         };
-        best.sorted().into_iter().map(hit).collect()
+        found.into_iter().map(hit).collect()
     }
+}
+
+/// Returns how many rows of a coarse pass are looked at again, of which so many are wanted.
+fn pool(limit: usize) -> usize {
+    limit.saturating_mul(2).saturating_add(64)
 }
 
 /// Returns the fingerprints of the terms with their weights, each once, in a fixed order.
@@ -296,4 +338,10 @@ fn length_factors(rack: &Rack) -> (f32, f32) {
     let base = rack.corpus.length_norm(0);
     let slope = rack.corpus.length_norm(1) - base;
     (base as f32, slope as f32)
+}
+
+/// Returns what a term's count in a row comes to, from 0 to 1: more of the same says less and less.
+fn saturated(count: u16, norm: f32) -> f32 {
+    let count = f32::from(count);
+    count / (count + norm)
 }

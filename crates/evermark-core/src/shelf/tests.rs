@@ -3,7 +3,7 @@
 use super::best::Best;
 use super::names::{NONE, Names};
 use super::postings::Postings;
-use super::vectors::{Vectors, pack};
+use super::vectors::{Stored, Vectors, pack};
 use super::*;
 use crate::exact::ExactIndex;
 use crate::filter::Filter;
@@ -40,7 +40,7 @@ fn fact(id: &str, tokens: &str, vector: Option<Vec<f32>>) -> Indexable {
 }
 
 fn shelf_row(row: &Indexable) -> ShelfRow<'_> {
-    ShelfRow::of(row, row.memory.digest())
+    ShelfRow::of(row)
 }
 
 fn shelf_of(rows: &[Indexable], payloads: Payloads) -> Shelf {
@@ -161,9 +161,12 @@ fn postings_are_merged_and_renumbered() {
 #[test]
 fn vectors_lose_rows_without_moving_the_others() {
     let mut vectors = Vectors::new(2);
-    assert_eq!(vectors.add(0, &[1.0, 0.0]), Some(0));
-    assert_eq!(vectors.add(1, &[0.0, 0.0]), None);
-    assert_eq!(vectors.add(2, &[0.0, -3.0]), Some(1));
+    let mut add = |row, vector: &[f32]| vectors.put(row, &Stored::of(vector)?);
+    assert_eq!(add(0, &[1.0, 0.0]), Some(0));
+    for nowhere in [[0.0, 0.0], [f32::NAN, 1.0], [1.0, f32::INFINITY]] {
+        assert_eq!(add(1, &nowhere), None, "{nowhere:?}");
+    }
+    assert_eq!(add(2, &[0.0, -3e-42]), Some(1));
     let mut places = vec![NONE; 2];
     vectors.rebuild(|row| (row == 2).then_some(1), |row, place| places[row as usize] = place);
     assert_eq!(places, [NONE, 0]);
@@ -176,8 +179,12 @@ proptest! {
         (a, b) in (1_usize..600).prop_flat_map(|width| (vec(-1.0_f32..1.0, width), vec(-1e3_f32..1e3, width)))
     ) {
         let mut vectors = Vectors::new(a.len());
-        if let (Some(place), Some(packed)) = (vectors.add(0, &a), pack(&b)) {
-            prop_assert!((vectors.cosine(place, &packed) - cosine(&a, &b)).abs() < 1e-4);
+        if let (Some(stored), Some(packed)) = (Stored::of(&a), pack(&b)) {
+            let place = vectors.put(0, &stored).expect("room");
+            let found = vectors.cosine(place, &packed);
+            prop_assert!((found - cosine(&a, &b)).abs() < 1e-4, "{} {}", found, cosine(&a, &b));
+            let coarse = vectors.cosines(&packed);
+            prop_assert!((coarse[0] - found).abs() < 0.5 / 127.0 * (a.len() as f32).sqrt(), "{coarse:?} {found}");
         }
     }
 

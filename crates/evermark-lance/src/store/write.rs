@@ -9,6 +9,7 @@ use crate::directory::{Address, Directory, Entry};
 use crate::rows;
 use crate::sweep;
 use crate::table::{Deletions, Snapshot};
+use arrow_array::RecordBatch;
 use evermark_core::error::ErrorKind;
 use evermark_core::index::{IndexError, Indexable};
 use lance_table::format::Fragment;
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rows encoded at once.
-const CHUNK_ROWS: usize = 4096;
+const CHUNK_ROWS: usize = 2048;
 /// What may wait in memory before a flush is made.
 const PENDING_BYTES_MAX: u64 = 48 << 20;
 /// Commits, and bytes they left behind, after which files are reclaimed: a term of the bound (decision 0007).
@@ -167,8 +168,7 @@ impl Store {
         puts.sort_by(|(a, left), (b, right)| {
             (a.owner, a.kind, &left.memory.id).cmp(&(b.owner, b.kind, &right.memory.id))
         });
-        let batches =
-            puts.chunks(CHUNK_ROWS).map(|chunk| rows::encode(chunk, &self.schema)).collect::<Result<Vec<_>, _>>()?;
+        let batches = self.encode(&puts)?;
         let bytes = batches.iter().map(|batch| batch.get_array_memory_size() as u64).sum();
         if wanted == Wanted::All {
             self.admit(writer, bytes)?;
@@ -198,6 +198,26 @@ impl Store {
         });
         self.clean_up(writer, committed.is_err());
         committed
+    }
+
+    /// Encodes rows, on two threads when there are many.
+    fn encode(&self, puts: &[(Entry, &Indexable)]) -> Result<Vec<RecordBatch>, IndexError> {
+        let chunks = |puts: &[(Entry, &Indexable)]| -> Result<Vec<RecordBatch>, IndexError> {
+            puts.chunks(CHUNK_ROWS).map(|chunk| rows::encode(chunk, &self.schema)).collect()
+        };
+        if puts.len() <= CHUNK_ROWS {
+            return chunks(puts);
+        }
+        let (left, right) = puts.split_at(puts.len().div_ceil(CHUNK_ROWS) / 2 * CHUNK_ROWS);
+        std::thread::scope(|scope| {
+            let right = scope.spawn(|| chunks(right));
+            let mut batches = chunks(left)?;
+            match right.join() {
+                Ok(right) => batches.append(&mut right?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+            Ok(batches)
+        })
     }
 
     /// Returns the newest version, and where the rows of `replaced` are in it.

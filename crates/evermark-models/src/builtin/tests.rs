@@ -1,4 +1,11 @@
 use super::*;
+use evermark_core::filter::Filter;
+use evermark_core::id::Kind;
+use evermark_core::index::{Ask, Indexable};
+use evermark_core::memory::Memory;
+use evermark_core::shelf::{Payloads, Shelf, ShelfRow};
+use evermark_sim::generate;
+use std::collections::HashMap;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -175,4 +182,41 @@ fn many_texts_are_read_as_few_are() {
         let alone = embedder.embed_each(std::slice::from_ref(text), Purpose::Passage, Duration::from_secs(1)).remove(0);
         assert_eq!(outcome.ok(), alone.ok(), "{text}");
     }
+}
+
+/// A view passes over vectors in 8 bits a component first: what it finds must be what full precision finds.
+#[test]
+fn a_view_finds_what_full_precision_finds() {
+    let embedder = BuiltinEmbedder::new();
+    let spec = generate::Spec::of_facts(11, 4000, 1);
+    let vector_of = |text: &str| embedder.embed(&[text.to_owned()], Purpose::Query, LONG).ok()?.pop();
+    // A few are in Chinese, which the table cannot read.
+    let row = |memory: Memory| {
+        let vector = vector_of(&memory.body.embed_text()?)?;
+        Some(Indexable { memory, tokens: String::new(), vector: Some(vector) })
+    };
+    let rows: Vec<Indexable> =
+        generate::memories(&spec).filter(|memory| memory.kind() == Kind::AtomicFact).filter_map(row).collect();
+    assert!(rows.len() > 3000, "{}", rows.len());
+    let vectors: Vec<&[f32]> = rows.iter().filter_map(|row| row.vector.as_deref()).collect();
+    let owner = generate::owner(0);
+    let shelf = Shelf::build(owner.clone(), Some(DIMENSION), Payloads::LeaveOut, rows.iter().map(ShelfRow::of))
+        .expect("valid rows");
+    let everything = Filter::everything();
+    let (kind, filter) = (Kind::AtomicFact, &everything);
+    let ask = Ask { owner: &owner, kind, filter, parents: None, ids: None, deprecated: false, limit: 10 };
+    let (mut found, mut wanted, mut worst) = (0, 0, 0.0_f32);
+    for question in generate::questions(12, 200).iter().filter_map(|question| vector_of(question)) {
+        let mut exact: Vec<f32> = vectors.iter().map(|vector| cosine(vector, &question)).collect();
+        let by_id: HashMap<&str, f32> =
+            rows.iter().zip(&exact).map(|(row, cosine)| (row.memory.id.as_str(), *cosine)).collect();
+        let hits = shelf.nearest(&ask, &question).expect("right width");
+        exact.sort_by(|a, b| b.total_cmp(a));
+        // Rows as near as the tenth are as good as it.
+        found += hits.iter().filter(|hit| by_id[hit.id.as_str()] >= exact[9] - 1e-6).count();
+        wanted += 10;
+        worst = hits.iter().map(|hit| (hit.score - by_id[hit.id.as_str()]).abs()).fold(worst, f32::max);
+    }
+    assert!(found * 1000 >= wanted * 998, "{found} of {wanted}");
+    assert!(worst < 1e-4, "{worst}");
 }

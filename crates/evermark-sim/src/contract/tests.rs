@@ -31,7 +31,7 @@ impl Index for Shelves {
             return Err(IndexError::new(ErrorKind::Invalid, "width"));
         }
         for row in rows {
-            self.with(&row.memory.owner, |shelf| shelf.upsert([ShelfRow::of(row, row.memory.digest())]))?;
+            self.with(&row.memory.owner, |shelf| shelf.upsert([ShelfRow::of(row)]))?;
         }
         Ok(())
     }
@@ -84,8 +84,7 @@ impl Index for Shelves {
     }
 
     fn scan(&self, visit: &mut dyn FnMut(MemoryKey, &str, Digest32)) -> Result<(), IndexError> {
-        self.shelves.lock().expect("no panic before").values().for_each(|shelf| shelf.scan(visit));
-        Ok(())
+        self.shelves.lock().expect("no panic before").values().try_for_each(|shelf| shelf.scan(visit))
     }
 
     fn upkeep(&self) -> Result<Upkeep, IndexError> {

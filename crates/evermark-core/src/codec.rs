@@ -51,32 +51,31 @@ pub fn encode(memory: &Memory) -> Vec<u8> {
 
 /// Returns the memory that [`encode`] wrote.
 pub fn decode(bytes: &[u8]) -> Result<Memory, CodecError> {
-    let mut from = Reader { bytes };
-    let version = from.byte()?;
-    if version != VERSION {
-        return Err(CodecError::Version(version));
-    }
-    let scope = Scope::new(from.text()?, from.text()?);
-    let track = track_of(from.byte()?)?;
-    let owner = Owner { scope, track, id: from.text()? };
-    let id = from.text()?;
-    let path = from.text()?;
-    let session_id = from.option()?;
-    let timestamp_us = from.option_int()?;
-    let parent_type = from.option()?;
-    let parent_id = from.option()?;
-    let sender_ids = from.list()?;
-    let Rest { entry_id, message_ids, deprecated_by, body } = from.rest(&id)?;
-    from.end()?;
-    Ok(Memory {
+    let Head {
+        app,
+        project,
+        track,
         owner,
         id,
-        entry_id,
         path,
         session_id,
         timestamp_us,
         parent_type,
         parent_id,
+        sender_ids,
+        rest,
+    } = head(bytes)?;
+    let Rest { entry_id, message_ids, deprecated_by, body } = decode_rest(id, rest)?;
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    Ok(Memory {
+        owner: Owner { scope: Scope::new(app, project), track, id: owner.to_owned() },
+        id: id.to_owned(),
+        entry_id,
+        path: path.to_owned(),
+        session_id: owned(session_id),
+        timestamp_us,
+        parent_type: owned(parent_type),
+        parent_id: owned(parent_id),
         sender_ids,
         message_ids,
         deprecated_by,
@@ -84,23 +83,63 @@ pub fn decode(bytes: &[u8]) -> Result<Memory, CodecError> {
     })
 }
 
+/// What a shelf keeps in columns, where it lies, and the bytes of everything else.
+pub(crate) struct Head<'a> {
+    app: &'a str,
+    project: &'a str,
+    track: Track,
+    owner: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) session_id: Option<&'a str>,
+    pub(crate) timestamp_us: Option<i64>,
+    pub(crate) parent_type: Option<&'a str>,
+    pub(crate) parent_id: Option<&'a str>,
+    pub(crate) sender_ids: Vec<String>,
+    /// As [`encode_rest`] writes it.
+    pub(crate) rest: &'a [u8],
+}
+
+/// Reads the first half of what [`encode`] wrote.
+pub(crate) fn head(bytes: &[u8]) -> Result<Head<'_>, CodecError> {
+    let mut from = Reader { bytes };
+    let version = from.byte()?;
+    if version != VERSION {
+        return Err(CodecError::Version(version));
+    }
+    Ok(Head {
+        app: from.slice()?,
+        project: from.slice()?,
+        track: track_of(from.byte()?)?,
+        owner: from.slice()?,
+        id: from.slice()?,
+        path: from.slice()?,
+        session_id: from.option_slice()?,
+        timestamp_us: from.option_int()?,
+        parent_type: from.option_slice()?,
+        parent_id: from.option_slice()?,
+        sender_ids: from.list()?,
+        rest: from.bytes,
+    })
+}
+
 /// What a shelf does not keep in columns.
-pub(super) struct Rest {
-    pub(super) entry_id: String,
-    pub(super) message_ids: Vec<String>,
-    pub(super) deprecated_by: Option<String>,
-    pub(super) body: Body,
+pub(crate) struct Rest {
+    pub(crate) entry_id: String,
+    pub(crate) message_ids: Vec<String>,
+    pub(crate) deprecated_by: Option<String>,
+    pub(crate) body: Body,
 }
 
 /// Appends the rest of a memory to `bytes`.
-pub(super) fn encode_rest(memory: &Memory, bytes: &mut Vec<u8>) {
+pub(crate) fn encode_rest(memory: &Memory, bytes: &mut Vec<u8>) {
     let mut out = Writer { bytes: std::mem::take(bytes) };
     rest(memory, &mut out);
     *bytes = out.bytes;
 }
 
 /// Reads what [`encode_rest`] wrote for the memory with this id.
-pub(super) fn decode_rest(id: &str, bytes: &[u8]) -> Result<Rest, CodecError> {
+pub(crate) fn decode_rest(id: &str, bytes: &[u8]) -> Result<Rest, CodecError> {
     let mut from = Reader { bytes };
     let rest = from.rest(id)?;
     from.end()?;
@@ -367,16 +406,24 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(n_bytes)?).map_err(|_| CodecError::Wrong("text"))
     }
 
-    fn text(&mut self) -> Result<String, CodecError> {
+    fn slice(&mut self) -> Result<&'a str, CodecError> {
         let n_bytes = self.size()?;
-        self.utf8(n_bytes).map(str::to_owned)
+        self.utf8(n_bytes)
+    }
+
+    fn text(&mut self) -> Result<String, CodecError> {
+        self.slice().map(str::to_owned)
+    }
+
+    fn option_slice(&mut self) -> Result<Option<&'a str>, CodecError> {
+        match self.size()? {
+            0 => Ok(None),
+            more => self.utf8(more - 1).map(Some),
+        }
     }
 
     fn option(&mut self) -> Result<Option<String>, CodecError> {
-        match self.size()? {
-            0 => Ok(None),
-            more => self.utf8(more - 1).map(|text| Some(text.to_owned())),
-        }
+        Ok(self.option_slice()?.map(str::to_owned))
     }
 
     fn list(&mut self) -> Result<Vec<String>, CodecError> {
