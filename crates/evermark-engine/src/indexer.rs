@@ -5,7 +5,11 @@
 //! ledger records what the file now holds and the job is done (`index.recorded`). A crash anywhere leaves a job that is
 //! due again; doing it twice changes nothing, and asks the provider for nothing.
 
-use crate::beat::millis;
+mod unflushed;
+
+use unflushed::Applied;
+pub(crate) use unflushed::Unflushed;
+
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
 use crate::health::with_causes;
@@ -36,35 +40,6 @@ const EMBED_TEXTS: usize = 2048;
 /// How long one such call may take, retries included.
 const EMBED_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Rows that are visible but not yet durable, and the jobs they belong to.
-#[derive(Default)]
-pub(crate) struct Unflushed {
-    done: Vec<Applied>,
-    /// Files whose rows are durable, and which the ledger has not been told of yet.
-    flushed: Vec<Applied>,
-    /// What each file of these two lists holds by its newest reading: nothing, where it is gone. The ledger does not know yet.
-    held: HashMap<String, HashMap<MemoryKey, Digest32>>,
-    rows: usize,
-    /// About how many bytes those rows take.
-    bytes: u64,
-    /// The last flush failed: nothing more is taken on before one succeeds.
-    pub(crate) is_refused: bool,
-    /// When the index was last flushed, on the monotonic clock.
-    flushed_at: Duration,
-    pub(crate) rows_upserted: u64,
-    pub(crate) rows_removed: u64,
-    pub(crate) files_indexed: u64,
-    pub(crate) files_removed: u64,
-}
-
-/// A file whose rows are in the index.
-struct Applied {
-    claim: Claim,
-    /// What the file holds now; `None` when it is gone, and its rows with it.
-    record: Option<FileRecord>,
-    retry: Option<Retry>,
-}
-
 /// Work on a file that has to be repeated although its rows are in.
 #[derive(Clone)]
 pub(crate) struct Retry {
@@ -89,6 +64,14 @@ struct Rows {
     retries: HashMap<usize, Retry>,
 }
 
+/// A claimed file as it was found.
+struct Looked {
+    /// The newest wish to see it indexed, from before it was read.
+    ticket: Option<u64>,
+    found: Result<Found, Error>,
+    marks: Vec<Digest32>,
+}
+
 /// A file read for indexing.
 struct Read {
     claim: Claim,
@@ -96,6 +79,8 @@ struct Read {
     stamp: Stamp,
     digest: Digest32,
     reading: FileReading,
+    /// What the ledger is to remember of each memory, when it has its vector.
+    marks: Vec<Digest32>,
     /// What the ledger says the file held, by key.
     before: HashMap<MemoryKey, Digest32>,
 }
@@ -128,7 +113,14 @@ impl Inner {
             self.give_back(&ours, &unflushed);
             return Err(error);
         }
-        if let Err(error) = self.noticing_damage(self.apply(claims, &mut unflushed)) {
+        // What gathered becomes durable on another thread.
+        let was_refused = unflushed.is_refused;
+        let is_full = unflushed.rows >= self.settings.flush_rows_max && !was_refused;
+        let applied = match is_full {
+            true => self.apply_while_flushing(claims, &mut unflushed),
+            false => self.apply(claims, &mut unflushed),
+        };
+        if let Err(error) = self.noticing_damage(applied) {
             self.give_back(&ours, &unflushed);
             // It may have come as far as the index, and nobody has noted how far.
             self.upkeep.rows_are_missing.store(true, Ordering::Release);
@@ -143,10 +135,7 @@ impl Inner {
             // What was refused may fit now.
             self.upkeep.gate.space_was_freed();
         }
-        if unflushed.rows >= self.settings.flush_rows_max && !self.flush_or_pause(&mut unflushed)? {
-            return Ok(Tick::Idle(LOOK));
-        }
-        Ok(Tick::Worked)
+        Ok(if unflushed.is_refused && !was_refused { Tick::Idle(LOOK) } else { Tick::Worked })
     }
 
     /// Locks what is indexed and not durable yet. After a panic in the middle nobody knows what that is: it is forgotten, the
@@ -185,68 +174,11 @@ impl Inner {
         }
         // A lone edit is made durable at once; under a stream of edits, no more often than the setting says.
         let due_at = unflushed.flushed_at + self.settings.flush_age_max;
-        if unflushed.flushed_at.is_zero() || now >= due_at || !unflushed.flushed.is_empty() {
+        let is_full = unflushed.rows >= self.settings.flush_rows_max;
+        if is_full || unflushed.flushed_at.is_zero() || now >= due_at || !unflushed.flushed.is_empty() {
             return Ok(if self.flush_or_pause(unflushed)? { Tick::Worked } else { Tick::Idle(LOOK) });
         }
         Ok(Tick::Idle(due_at - now))
-    }
-
-    /// Makes everything indexed so far durable.
-    pub(crate) fn flush_now(&self) -> Result<(), Error> {
-        let mut unflushed = self.writer()?;
-        self.flush_held(&mut unflushed)
-    }
-}
-
-/// Counts since the engine was opened.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Tally {
-    pub(crate) rows_upserted: u64,
-    pub(crate) rows_removed: u64,
-    pub(crate) files_indexed: u64,
-    pub(crate) files_removed: u64,
-}
-
-impl Unflushed {
-    /// Forgets rows that cannot be made durable; their jobs come back when their leases end.
-    pub(crate) fn abandon(&mut self) {
-        self.done.clear();
-        self.flushed.clear();
-        self.held.clear();
-        self.rows = 0;
-        self.bytes = 0;
-        self.is_refused = false;
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.done.is_empty() && self.flushed.is_empty()
-    }
-
-    /// Takes on a file whose rows are in the index, or out of it.
-    fn push(&mut self, applied: Applied) {
-        let entries = applied.record.iter().flat_map(|record| &record.entries);
-        let held = entries.map(|entry| (entry.key.clone(), entry.digest)).collect();
-        self.held.insert(applied.claim.path.clone(), held);
-        self.done.push(applied);
-    }
-
-    /// Tells whether a file that the ledger says holds this memory may hold it still.
-    fn may_hold(&self, path: &str, key: &MemoryKey) -> bool {
-        self.held.get(path).is_none_or(|held| held.contains_key(key))
-    }
-
-    /// Tells whether a file other than `path` was found to hold this memory.
-    fn is_held_by_other(&self, path: &str, key: &MemoryKey) -> bool {
-        self.held.iter().any(|(holder, held)| held.contains_key(key) && holder != path)
-    }
-
-    pub(crate) fn tally(&self) -> Tally {
-        Tally {
-            rows_upserted: self.rows_upserted,
-            rows_removed: self.rows_removed,
-            files_indexed: self.files_indexed,
-            files_removed: self.files_removed,
-        }
     }
 }
 
@@ -281,9 +213,9 @@ impl Inner {
         let live = self.live();
         let ledger = self.ledger();
         let mut read = Vec::new();
-        for claim in claims {
-            let ticket = self.pending.lock().expect(POISON).get(&claim.path).copied();
-            match self.read_claimed(&claim) {
+        let found = in_halves(&claims, WORTH_A_THREAD_FILES, |claim| self.look(claim, &live));
+        for (claim, Looked { ticket, found, marks }) in claims.into_iter().zip(found) {
+            match found {
                 Ok(Found::File(stamp, digest, reading)) => {
                     let before = self.held_by(&claim.path, unflushed)?;
                     if self.shrank(&claim.path, digest, &reading, before.len()) {
@@ -291,7 +223,7 @@ impl Inner {
                         ledger.fail(&claim, "shrunk", reason, Some(self.settings.second_look))?;
                         continue;
                     }
-                    read.push(Read { claim, ticket, stamp, digest, reading, before });
+                    read.push(Read { claim, ticket, stamp, digest, reading, marks, before });
                 }
                 Ok(Found::Gone) if claim.reason == Reason::Gone => self.forget(claim, ticket, &live, unflushed)?,
                 Ok(Found::Gone) => {
@@ -344,6 +276,19 @@ impl Inner {
         self.reach("index.upserted")
     }
 
+    /// Reads a file, and marks what it holds.
+    fn look(&self, claim: &Claim, live: &Live) -> Looked {
+        let ticket = self.pending.lock().expect(POISON).get(&claim.path).copied();
+        let found = self.read_claimed(claim);
+        let marks = match &found {
+            Ok(Found::File(_, _, reading)) => {
+                reading.memories.iter().map(|memory| entry_digest_of(memory.digest(), live, true)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Looked { ticket, found, marks }
+    }
+
     /// Returns what the index holds of a file.
     fn held_by(&self, path: &str, unflushed: &Unflushed) -> Result<HashMap<MemoryKey, Digest32>, Error> {
         match unflushed.held.get(path) {
@@ -374,16 +319,16 @@ impl Inner {
         live: &Live,
         unflushed: &mut Unflushed,
     ) -> Result<(), Error> {
-        let Read { claim, ticket, stamp, digest, reading, before } = file;
+        let Read { claim, ticket, stamp, digest, reading, marks, before } = file;
         // An entry that is there but cannot be read keeps its last good row.
         let unreadable: HashSet<&str> =
             reading.findings.iter().filter_map(|finding| finding.entry.as_deref()).collect();
         let mut entries: HashMap<MemoryKey, Digest32> = HashMap::new();
         let mut messages = Vec::new();
-        for memory in &reading.memories {
+        for (memory, mark) in reading.memories.iter().zip(marks) {
             let key = memory.key();
-            let digest = entry_digest(memory, live, !vectorless.contains(&key));
-            entries.entry(key).or_insert(digest);
+            let mark = if vectorless.contains(&key) { entry_digest(memory, live, false) } else { mark };
+            entries.entry(key).or_insert(mark);
             if let (Kind::Episode, Some(session)) = (memory.kind(), &memory.session_id) {
                 messages.extend(
                     memory.message_ids.iter().map(|id| MessageRef { session: session.clone(), message_id: id.clone() }),
@@ -475,9 +420,9 @@ impl Inner {
         let mut chosen: Vec<(&Read, usize, &Memory)> = Vec::new();
         let mut keys = HashSet::new();
         for (position, file) in read.iter().enumerate() {
-            for memory in &file.reading.memories {
+            for (memory, mark) in file.reading.memories.iter().zip(&file.marks) {
                 let key = memory.key();
-                if file.before.get(&key) != Some(&entry_digest(memory, live, true)) && keys.insert(key) {
+                if file.before.get(&key) != Some(mark) && keys.insert(key) {
                     chosen.push((file, position, memory));
                 }
             }
@@ -548,64 +493,6 @@ impl Inner {
             .collect();
         (rows, failure)
     }
-
-    /// Commits the index, then records in the ledger what the files hold. What fails is kept, and done by the next call.
-    pub(crate) fn flush_held(&self, unflushed: &mut Unflushed) -> Result<(), Error> {
-        if unflushed.is_empty() {
-            return Ok(());
-        }
-        let flushed = self.flush_index(unflushed).and_then(|()| self.record_flushed(unflushed));
-        unflushed.is_refused = flushed.is_err();
-        self.note_flush(&flushed);
-        flushed
-    }
-
-    fn flush_index(&self, unflushed: &mut Unflushed) -> Result<(), Error> {
-        if unflushed.done.is_empty() {
-            return Ok(());
-        }
-        let live = self.live();
-        self.noticing_damage(live.index.flush().map_err(Error::from))?;
-        unflushed.flushed_at = self.world.monotonic();
-        unflushed.rows = 0;
-        unflushed.bytes = 0;
-        self.upkeep.commits.fetch_add(1, Ordering::AcqRel);
-        self.upkeep.committed_ms.store(millis(unflushed.flushed_at), Ordering::Release);
-        unflushed.flushed.append(&mut unflushed.done);
-        self.tasks.beat.ring();
-        self.reach("index.flushed")
-    }
-
-    /// Tells the ledger what the files hold whose rows are durable. Telling it twice changes nothing.
-    fn record_flushed(&self, unflushed: &mut Unflushed) -> Result<(), Error> {
-        let ledger = self.ledger();
-        let (mut records, mut gone, mut complete, mut again) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let newest: HashMap<&str, usize> =
-            unflushed.flushed.iter().enumerate().map(|(n, applied)| (applied.claim.path.as_str(), n)).collect();
-        for (n, Applied { claim, record, retry }) in unflushed.flushed.iter().enumerate() {
-            match record {
-                // A file that was read twice is what it was the second time.
-                _ if newest.get(claim.path.as_str()) != Some(&n) => {}
-                Some(record) => records.push(record.clone()),
-                None => gone.push(claim.path.clone()),
-            }
-            match retry {
-                Some(retry) => again.push((claim, retry)),
-                None => complete.push(claim.clone()),
-            }
-        }
-        ledger.forget(&gone)?;
-        ledger.record(&records)?;
-        ledger.complete(&complete)?;
-        for (claim, retry) in again {
-            ledger.fail(claim, retry.class, &retry.message, retry.after)?;
-        }
-        unflushed.flushed.clear();
-        if unflushed.done.is_empty() {
-            unflushed.held.clear();
-        }
-        self.reach("index.recorded")
-    }
 }
 
 /// A file that loses this share of at least so many entries at once may be half written or cut off by accident.
@@ -655,8 +542,13 @@ fn entry_digest(memory: &Memory, live: &Live, has_vectors: bool) -> Digest32 {
 
 /// As [`entry_digest`], of a row whose memory has this digest.
 pub(crate) fn entry_digest_of(memory: Digest32, live: &Live, has_vectors: bool) -> Digest32 {
-    let model = live.model.as_ref().map(|model| (model.name.as_str(), model.dimension));
-    Digest32::of(format!("{}{model:?}{has_vectors}", memory.hex()).as_bytes())
+    let mut bytes = memory.0.to_vec();
+    if let Some(model) = &live.model {
+        bytes.extend_from_slice(&(model.dimension as u64).to_le_bytes());
+        bytes.extend_from_slice(model.name.as_bytes());
+    }
+    bytes.push(u8::from(has_vectors));
+    Digest32::of(&bytes)
 }
 
 /// Returns about how many bytes a row takes, rather too many than too few.
@@ -667,23 +559,28 @@ fn weight(row: &Indexable) -> u64 {
     (ROW + 2 * text + vector) as u64
 }
 
-/// Analyses many texts, on two threads when there are enough of them to be worth it.
+/// Analyses many texts.
 fn analyse(memories: &[&Memory]) -> Vec<String> {
-    const WORTH_A_THREAD: usize = 256;
-    let one = |memories: &[&Memory]| -> Vec<String> {
-        memories.iter().map(|memory| text::joined(&memory.body.search_text())).collect()
-    };
-    if memories.len() < WORTH_A_THREAD {
-        return one(memories);
+    in_halves(memories, WORTH_A_THREAD, |memory| text::joined(&memory.body.search_text()))
+}
+
+/// Texts, and files, that a second thread is started for: they take one some milliseconds.
+const WORTH_A_THREAD: usize = 256;
+const WORTH_A_THREAD_FILES: usize = 8;
+
+/// Does the same to each, on two threads when there are enough of them to be worth it.
+fn in_halves<T: Sync, R: Send>(all: &[T], enough: usize, each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    if all.len() < enough {
+        return all.iter().map(each).collect();
     }
-    let (left, right) = memories.split_at(memories.len() / 2);
+    let (left, right) = all.split_at(all.len() / 2);
     std::thread::scope(|scope| {
-        let right = scope.spawn(|| one(right));
-        let mut all = one(left);
+        let right = scope.spawn(|| right.iter().map(&each).collect::<Vec<R>>());
+        let mut done: Vec<R> = left.iter().map(&each).collect();
         match right.join() {
-            Ok(mut right) => all.append(&mut right),
+            Ok(mut right) => done.append(&mut right),
             Err(panic) => std::panic::resume_unwind(panic),
         }
-        all
+        done
     })
 }

@@ -8,15 +8,19 @@ use evermark_store::jobs::{Fingerprint, NewJob, Priority, Reason};
 use std::time::Duration;
 
 impl Inner {
-    /// Has a file compared with the index.
+    /// Has a file compared with the index, before any backlog: somebody may wait for it.
     pub(crate) fn enqueue(&self, path: &str) -> Result<(), Error> {
+        self.enqueue_as(path, Priority::Interactive)
+    }
+
+    pub(crate) fn enqueue_as(&self, path: &str, priority: Priority) -> Result<(), Error> {
         let (reason, fingerprint) = match self.vault.look(path) {
             Seen::Present(stamp) => (Reason::Changed, Fingerprint::Stamp(stamp)),
             Seen::Absent { parent_listed: true } => (Reason::Gone, Fingerprint::Gone),
             // Not a file one can look at: the indexer will say what it is.
             Seen::Absent { parent_listed: false } | Seen::Unknown => (Reason::Changed, Fingerprint::Unknown),
         };
-        let job = NewJob { path: path.to_owned(), reason, priority: Priority::Interactive, fingerprint };
+        let job = NewJob { path: path.to_owned(), reason, priority, fingerprint };
         // Under this lock whoever claims the job finds it counted. A job that is there already for this very content is
         // counted already, or parked and nobody's to wait for.
         let mut pending = self.pending.lock().expect(POISON);

@@ -6,6 +6,7 @@ use crate::status::{FileProblem, ProgressMark, SyncReport};
 use crate::tasks::{Bell, Tick};
 use evermark_core::markdown::{FileKind, place};
 use evermark_core::reconcile::{self, Confirmed, Decision, Guard, Known, Policy, RootIdentity, Seen};
+use evermark_store::jobs::Priority;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
@@ -243,7 +244,7 @@ impl Inner {
                     && ledger.job(path)?.is_some()
                 {
                     // It was never understood, and is gone: nothing else ends its job.
-                    self.enqueue_seen(path, looked)?;
+                    self.enqueue_seen(path, known, looked)?;
                 }
             }
             Decision::Hash => match self.vault.read(path, self.settings.file_bytes_max) {
@@ -252,9 +253,9 @@ impl Inner {
                     ledger.verified(&[(path.to_owned(), file.stamp)])?;
                 }
                 // What cannot be read is the indexer's to report, with the file's name on it.
-                Ok(_) | Err(_) => self.enqueue_seen(path, looked)?,
+                Ok(_) | Err(_) => self.enqueue_seen(path, known, looked)?,
             },
-            Decision::Enqueue => self.enqueue_seen(path, looked)?,
+            Decision::Enqueue => self.enqueue_seen(path, known, looked)?,
             Decision::Settle(until_us) => {
                 sweeps.later.insert(path.to_owned(), until_us);
             }
@@ -268,9 +269,10 @@ impl Inner {
         Ok(())
     }
 
-    fn enqueue_seen(&self, path: &str, looked: &mut Looked) -> Result<(), Error> {
+    /// Has a file indexed. An edit comes before files that nobody has seen yet: of those there may be a whole vault.
+    fn enqueue_seen(&self, path: &str, known: Option<&Known>, looked: &mut Looked) -> Result<(), Error> {
         looked.enqueued += 1;
-        self.enqueue(path)
+        self.enqueue_as(path, if known.is_some() { Priority::Interactive } else { Priority::Background })
     }
 
     /// Removes what is surely gone, unless so much is gone that it is more likely an accident.

@@ -134,7 +134,17 @@ impl Tasks {
     }
 }
 
+/// How much more willing than others these loops are to wait for a processor (`nice`): enough that a search is not held up by a
+/// vault being indexed, not so much that they come to nothing beside many searches.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
+
 fn run(inner: &Arc<Inner>, name: &'static str, bell: BellOf, tick: TickOf) {
+    // Where that is per thread, as on Linux, it holds for this one and those that it starts. It is no more than a wish.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, name, "a background loop keeps its priority");
+    }
     let pulses = &inner.tasks.pulses;
     let mut backoff = Duration::from_millis(100);
     while !inner.is_closing() {

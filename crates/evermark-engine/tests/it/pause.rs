@@ -1,7 +1,7 @@
 //! When there is no room: jobs wait and nothing fails, what is found stays found, and everything goes on by itself.
 
 use crate::kit::{Kit, add, search, subjects, try_add};
-use crate::script::Fault;
+use crate::script::{Fault, Latch};
 use evermark_core::error::ErrorKind;
 use evermark_core::index::IndexInfo;
 use evermark_core::memory::Role::User;
@@ -10,6 +10,7 @@ use evermark_engine::maintenance::{Why, Writes};
 use evermark_models::openai;
 use evermark_models::provider::Provider;
 use evermark_sim::stub_embeddings::StubEmbeddings;
+use std::sync::Arc;
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
@@ -107,6 +108,65 @@ fn a_flush_that_finds_no_space_keeps_its_rows_and_is_tried_again() {
     assert_eq!((status.queue.pending, status.files, why(&engine)), (0, 5, None));
     assert_eq!(stub.texts(), 5, "nothing is paid for twice");
     assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+}
+
+/// Files one by one, each flushed while the next is read.
+fn one_by_one() -> Kit {
+    let mut kit = Kit::new();
+    kit.settings.files_per_tick = 1;
+    kit.settings.flush_rows_max = 1;
+    kit
+}
+
+#[test]
+fn what_gathered_becomes_durable_while_more_is_read() {
+    let kit = one_by_one();
+    let engine = kit.open();
+    let paths: Vec<String> =
+        (0..4).map(|n| fact(&kit, &format!("user{n}"), &format!("The heron {n} wades."))).collect();
+    let latch = Arc::new(Latch::default());
+    kit.shelves.script.set("flush", Fault::Hangs(Arc::clone(&latch)));
+    std::thread::scope(|scope| {
+        let synced = scope.spawn(|| engine.quiesce());
+        // The second file is in although the first one's flush hangs.
+        kit.shelves.script.wait_for("upsert", 2);
+        assert_eq!(kit.shelves.flushes(), 0);
+        latch.open();
+        synced.join().expect("no panic").expect("synced");
+    });
+    let status = engine.status().expect("status");
+    assert_eq!((rows(&engine), status.files, status.queue.pending, status.queue.leased), (4, 4, 0, 0));
+    // What the ledger was told in between is what it needs to take one away again.
+    std::fs::remove_file(kit.path(&paths[1])).expect("removed");
+    for _ in 0..3 {
+        kit.world.pass(Duration::from_secs(60));
+        engine.quiesce().expect("synced");
+    }
+    assert_eq!(rows(&engine), 3);
+    assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+}
+
+#[test]
+fn a_flush_that_fails_while_more_is_read_loses_neither() {
+    for kind in [ErrorKind::NoSpace, ErrorKind::Unavailable, ErrorKind::Internal] {
+        let kit = one_by_one();
+        let engine = kit.open();
+        kit.shelves.script.set("flush", Fault::Fails(kind));
+        for n in 0..4 {
+            fact(&kit, &format!("user{n}"), &format!("The heron {n} wades."));
+        }
+        for _ in 0..3 {
+            assert_eq!(engine.quiesce().expect_err("it cannot be done now").kind(), kind);
+            kit.world.pass(Duration::from_secs(600));
+        }
+        assert_eq!(kit.shelves.flushes(), 0);
+        kit.shelves.script.clear("flush");
+        kit.world.pass(Duration::from_secs(600));
+        engine.quiesce().expect("synced");
+        let status = engine.status().expect("status");
+        assert_eq!((rows(&engine), status.files, status.queue.pending), (4, 4, 0), "{kind:?}");
+        assert!(engine.verify(&mut |_| {}).expect("verified").is_clean(), "{kind:?}");
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ impl Latch {
 pub(crate) struct Script {
     faults: Mutex<HashMap<&'static str, Fault>>,
     calls: Mutex<HashMap<&'static str, u64>>,
+    called: Condvar,
     weight: Mutex<Option<IndexInfo>>,
     due: Mutex<Option<Due>>,
     budgets: Mutex<Vec<Budget>>,
@@ -69,6 +70,13 @@ impl Script {
         self.calls.lock().expect("not poisoned").get(call).copied().unwrap_or(0)
     }
 
+    /// Waits until something was asked for so often.
+    pub(crate) fn wait_for(&self, call: &'static str, times: u64) {
+        let calls = self.calls.lock().expect("not poisoned");
+        let is_short = |calls: &mut HashMap<&'static str, u64>| calls.get(call).is_none_or(|calls| *calls < times);
+        drop(self.called.wait_while(calls, is_short).expect("not poisoned"));
+    }
+
     /// Has the index say that it weighs this; rows are what they are.
     pub(crate) fn weigh(&self, weight: IndexInfo) {
         *self.weight.lock().expect("not poisoned") = Some(weight);
@@ -85,6 +93,7 @@ impl Script {
 
     fn meet(&self, call: &'static str) -> Result<(), IndexError> {
         *self.calls.lock().expect("not poisoned").entry(call).or_default() += 1;
+        self.called.notify_all();
         let fault = self.faults.lock().expect("not poisoned").get(call).cloned();
         match fault {
             None => Ok(()),
