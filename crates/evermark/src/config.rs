@@ -12,6 +12,7 @@ pub(crate) use judges::Judges;
 pub(crate) use raw::{Environment, Shown, Source};
 
 use crate::exit::{Exit, Failure};
+use crate::machine;
 use anyhow::Context;
 use evermark_core::maintenance::Budget;
 use evermark_core::maintenance::plan::Policy;
@@ -27,6 +28,10 @@ use std::time::Duration;
 pub(crate) const FILE: &str = "evermark.toml";
 /// EverOS's, read for what we share.
 pub(crate) const EVEROS_FILE: &str = "everos.toml";
+
+/// Memory that the rows of owners in use may take where nothing else is set: a sixteenth of what there is, within these.
+pub(crate) const VIEW_BYTES_MIN: u64 = 128 << 20;
+const VIEW_BYTES_MAX: u64 = 2 << 30;
 
 /// Where EverOS 1.5.1 ships its embedding requests to. Without a key it is a placeholder, not a wish.
 const EVEROS_EMBEDDING_URL: &str = "https://api.deepinfra.com/v1/openai";
@@ -147,6 +152,8 @@ pub(crate) struct Config {
     /// Who reads memories on request.
     pub(crate) judges: Judges,
     pub(crate) settings: Settings,
+    /// Memory that the rows of owners in use may take.
+    pub(crate) view_bytes_max: u64,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
     /// Where the daemon logs to; `None`: standard error.
@@ -265,6 +272,8 @@ fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
     let judges = judges::resolve(layers, &root.path);
     let mut settings = resolve_settings(layers, &timezone)?;
     settings.judges = judges::bounds(layers, &settings.judges);
+    let view_bytes_max =
+        layers.take("search.memory_bytes", None, &shapes::whole(16 << 20, 1 << 40), view_bytes_usual());
     let log_filter = layers.take("log.level", Some("log.level"), &shapes::log_filter(), "info".to_owned());
     let log_format = layers.take("log.format", None, &shapes::choice(&["text", "json"]), None);
     let log_file = layers.take("log.file", None, &shapes::file(), None);
@@ -275,6 +284,7 @@ fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
         embedding,
         judges,
         settings,
+        view_bytes_max,
         log_filter,
         log_format: if log_format.as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text },
         log_file: log_file.map(PathBuf::from),
@@ -283,6 +293,11 @@ fn resolve(layers: &mut Layers, root: Root) -> anyhow::Result<Config> {
         shown: Vec::new(),
         warnings: Vec::new(),
     })
+}
+
+/// Returns a sixteenth of the memory there is, within bounds.
+fn view_bytes_usual() -> u64 {
+    machine::memory_bytes().map_or(VIEW_BYTES_MIN, |bytes| (bytes / 16).clamp(VIEW_BYTES_MIN, VIEW_BYTES_MAX))
 }
 
 fn resolve_api(layers: &mut Layers) -> Api {

@@ -13,6 +13,7 @@ mod doctor;
 mod exit;
 mod limits;
 mod logging;
+mod machine;
 mod notify;
 mod offline;
 mod output;

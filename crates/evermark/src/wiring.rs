@@ -36,7 +36,7 @@ pub(crate) fn open(config: &Config, world: Arc<dyn World>) -> anyhow::Result<Eng
     let parts = Parts {
         root: config.root.path.clone(),
         settings: config.settings.clone(),
-        indexes: indexes(Arc::clone(&world)),
+        indexes: indexes(Arc::clone(&world), config.view_bytes_max),
         embeddings: embeddings(&config.embedding),
         judges: judges(config, &world)?,
         world,
@@ -44,9 +44,9 @@ pub(crate) fn open(config: &Config, world: Arc<dyn World>) -> anyhow::Result<Eng
     Ok(Engine::open(parts)?)
 }
 
-/// Returns what opens generations of the index.
-pub(crate) fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
-    index::indexes(world)
+/// Returns what opens generations of the index. `view_bytes_max`: memory for the rows of owners in use.
+pub(crate) fn indexes(world: Arc<dyn World>, view_bytes_max: u64) -> Arc<dyn OpenIndex> {
+    index::indexes(world, view_bytes_max)
 }
 
 /// Makes who reads memories on request. Nothing is read or sent yet.

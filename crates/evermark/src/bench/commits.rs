@@ -7,7 +7,7 @@ use super::generate::{self, Words};
 use super::measure::{self, allocated, ms};
 use crate::cli::CommitsArgs;
 use crate::clock;
-use crate::config::Environment;
+use crate::config::{Environment, VIEW_BYTES_MIN};
 use crate::exit::{Exit, Failure};
 use crate::output::{Out, size};
 use crate::wiring;
@@ -36,7 +36,7 @@ pub(super) fn run(args: &CommitsArgs, env: &Environment, out: &mut Out) -> anyho
         return Err(Failure::new(Exit::Usage, message).into());
     }
     let folder = tempfile::Builder::new().prefix("evermark-commits-").tempdir()?;
-    let index = wiring::indexes(wiring::world_of(env)?).open(folder.path(), Some(args.dim))?;
+    let index = wiring::indexes(wiring::world_of(env)?, VIEW_BYTES_MIN).open(folder.path(), Some(args.dim))?;
     let mut rows = Rows::new(args.dim);
     let first = (0..args.live).map(|i| rows.row(i)).collect::<Vec<_>>();
     index.upsert(&first)?;

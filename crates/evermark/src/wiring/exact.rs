@@ -31,7 +31,7 @@ pub(crate) fn prune_files(_index_dir: &Path, dry_run: bool, _world: &Arc<dyn Wor
     Ok(PruneData { dry_run, ..PruneData::default() })
 }
 
-pub(crate) fn indexes(_world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
+pub(crate) fn indexes(_world: Arc<dyn World>, _view_bytes_max: u64) -> Arc<dyn OpenIndex> {
     Arc::new(InMemory)
 }
 

@@ -97,17 +97,19 @@ pub(crate) fn prune_files(index_dir: &Path, dry_run: bool, world: &Arc<dyn World
     })
 }
 
-pub(crate) fn indexes(world: Arc<dyn World>) -> Arc<dyn OpenIndex> {
-    Arc::new(OnDisk { world })
+pub(crate) fn indexes(world: Arc<dyn World>, view_bytes_max: u64) -> Arc<dyn OpenIndex> {
+    let view_bytes_max = usize::try_from(view_bytes_max).unwrap_or(usize::MAX);
+    Arc::new(OnDisk { world, view_bytes_max })
 }
 
 struct OnDisk {
     world: Arc<dyn World>,
+    view_bytes_max: usize,
 }
 
 impl OpenIndex for OnDisk {
     fn open(&self, dir: &Path, dimension: Option<usize>) -> Result<Arc<dyn Index>, IndexError> {
-        let options = Options { dimension, ..Options::default() };
+        let options = Options { dimension, view_bytes_max: self.view_bytes_max, ..Options::default() };
         Ok(Arc::new(LanceIndex::open(dir, options, Arc::clone(&self.world))?))
     }
 }
