@@ -40,11 +40,6 @@ impl BuiltinEmbedder {
         Self { model: model(), table }
     }
 
-    /// Returns the vector of a single word, as a text of this word alone would have it; `None` when it cannot be read.
-    pub fn word(&self, word: &str) -> Option<Vec<f32>> {
-        self.vector(word, &mut Workspace::new(self.table))
-    }
-
     /// Returns the vector of a text, `None` when most of it cannot be read.
     fn vector(&self, text: &str, space: &mut Workspace) -> Option<Vec<f32>> {
         let Workspace { cutter, shares } = space;

@@ -17,7 +17,8 @@ fn a_choice_becomes_an_embedder() {
     let embedding = Provider::BuiltIn.connect(&cache, world.clone()).unwrap().unwrap();
     assert_eq!(*embedding.embedder.model(), builtin::model());
     let vectors = embedding.embedder.embed(&["a b".to_owned()], Purpose::Query, Duration::ZERO).unwrap();
-    assert_eq!(vectors, [BuiltinEmbedder::new().word("a b").unwrap()]);
+    let own = BuiltinEmbedder::new().embed(&["a b".to_owned()], Purpose::Query, Duration::ZERO).unwrap();
+    assert_eq!(vectors, own);
     assert!(embedding.status().is_none() && embedding.embedder.shelf().is_none());
 
     let absent = Provider::Local { name: "a/b".to_owned(), dir: dir.path().join("nothing") };
