@@ -38,7 +38,7 @@ impl Inner {
             [(Step::Janitor, |inner| inner.clear_debris()), (Step::Reclaim, |inner| inner.reclaim())];
         for (done, (step, work)) in steps.into_iter().enumerate() {
             progress(ProgressMark { done: done as u64, total: TOTAL });
-            match self.take_step(step, move |inner, _| work(inner)) {
+            match self.take_step_in_turn(step, move |inner, _| work(inner)) {
                 Ok(done) => report.freed_bytes += done.freed_bytes,
                 Err(failure) => report.failures.push(failure),
             }
@@ -46,7 +46,7 @@ impl Inner {
         // Emptying the log needs space of its own: at a full disk it is left for later.
         if self.level() != Level::Out {
             progress(ProgressMark { done: 2, total: TOTAL });
-            let tidied = self.take_step(Step::Ledger, |inner, _| {
+            let tidied = self.take_step_in_turn(Step::Ledger, |inner, _| {
                 let before = inner.ledger().size_bytes();
                 inner.ledger().tidy()?;
                 Ok(Done { freed_bytes: before.saturating_sub(inner.ledger().size_bytes()), ..Done::default() })

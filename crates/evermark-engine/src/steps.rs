@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// The first wait after a failure, and the longest; each further one doubles it.
@@ -68,6 +68,7 @@ struct Record {
 #[derive(Default)]
 pub(crate) struct Steps {
     records: Mutex<BTreeMap<Step, Record>>,
+    ended: Condvar,
 }
 
 /// Tells whether a step writes files before it frees any.
@@ -177,6 +178,15 @@ impl Steps {
         Step::ALL.into_iter().map(of).collect()
     }
 
+    /// Waits until a step runs no more, or hangs; at most this long.
+    fn wait_for(&self, step: Step, limit: Duration) {
+        let records = self.records.lock().expect(POISON);
+        let runs = |records: &mut BTreeMap<Step, Record>| {
+            records.get(&step).is_some_and(|record| record.running_since.is_some() && !record.is_hung)
+        };
+        drop(self.ended.wait_timeout_while(records, limit, runs).expect(POISON));
+    }
+
     /// Notes that a step begins; `false` when it still runs.
     fn begin(&self, step: Step, now: Duration) -> bool {
         let mut records = self.records.lock().expect(POISON);
@@ -196,10 +206,12 @@ impl Steps {
         {
             record.is_hung = true;
         }
+        self.ended.notify_all();
     }
 
     fn end(&self, step: Step, ended: &Result<Done, StepFailure>, panicked: bool, now: Duration, commits: u64) {
         let mut records = self.records.lock().expect(POISON);
+        self.ended.notify_all();
         let record = records.entry(step).or_default();
         record.running_since = None;
         record.is_hung = false;
@@ -233,6 +245,23 @@ impl Record {
 }
 
 impl Inner {
+    /// As [`Self::take_step`], after whoever takes the same step at this moment.
+    pub(crate) fn take_step_in_turn(
+        self: &Arc<Self>,
+        step: Step,
+        work: impl Fn(&Arc<Self>, &Alive) -> Result<Done, Error> + Clone + Send + 'static,
+    ) -> Result<Done, StepFailure> {
+        let mut taken = self.take_step(step, work.clone());
+        for _ in 1..TURNS_MAX {
+            if !matches!(&taken, Err(failure) if failure.message == STILL_RUNS) {
+                break;
+            }
+            self.upkeep.steps.wait_for(step, self.settings.step_limit);
+            taken = self.take_step(step, work.clone());
+        }
+        taken
+    }
+
     /// Takes a step and returns what it did, or why it failed. Comes back at the latest when it has shown no sign of life
     /// for its limit.
     pub(crate) fn take_step(
@@ -243,7 +272,7 @@ impl Inner {
         let limit = if self.is_closing() { CLOSING_LIMIT } else { self.settings.step_limit };
         let failure = |kind, message| StepFailure { step, kind, message };
         if !self.upkeep.steps.begin(step, self.world.monotonic()) {
-            return Err(failure(ErrorKind::Unavailable, "it still runs from before".to_owned()));
+            return Err(failure(ErrorKind::Unavailable, STILL_RUNS.to_owned()));
         }
         let (answer, answered) = sync_channel(1);
         let (inner, alive) = (Arc::clone(self), Alive::default());
@@ -294,6 +323,10 @@ impl Inner {
         }
     }
 }
+
+const STILL_RUNS: &str = "it still runs from before";
+/// How often somebody else may be quicker to take a step before that is an answer.
+const TURNS_MAX: usize = 8;
 
 /// How long a step may be silent when everybody waits for the process to end.
 const CLOSING_LIMIT: Duration = Duration::from_secs(20);
