@@ -6,7 +6,7 @@ mod rounds;
 use crate::kit::{Kit, add, ask, flush};
 use evermark_core::embed::HashEmbedder;
 use evermark_core::id::{Owner, Scope};
-use evermark_core::memory::Role::User;
+use evermark_core::memory::Role::{self, User};
 use evermark_core::world::World;
 use evermark_engine::Error;
 use evermark_engine::engine::Engine;
@@ -164,6 +164,23 @@ fn a_sufficient_answer_is_reranked_and_not_cut_to_ten() {
     assert!(plain.rounds.is_empty() && plain.episodes.iter().all(|hit| hit.episode.explain.is_none()));
     assert!(plain.episodes.len() < 20 && scores(&plain).iter().all(|score| *score >= 0.6), "{:?}", scores(&plain));
     assert_eq!((court.stub.chats().len(), engine.status().expect("said").llm.calls), (2, 2));
+}
+
+#[test]
+fn long_talks_do_not_crowd_others_out() {
+    let court = Court::new();
+    let engine = court.kit.open();
+    for n in 0..30 {
+        let said: Vec<String> = (0..12).map(|i| format!("Bread {n} was baked at hour {i} in oven {n}.")).collect();
+        let said: Vec<(i64, &str, Role, &str)> =
+            (0..).zip(&said).map(|(i, text)| (n * 90_000 + i, "mira", User, text.as_str())).collect();
+        add(&engine, &format!("talk{n}"), &said);
+        flush(&engine, &format!("talk{n}"));
+    }
+    let request = SearchRequest { rerank: true, top_k: Some(30), ..judged(Method::Hybrid, "bread baked in an oven") };
+    let answer = search(&engine, request);
+    assert_eq!(answer.episodes.len(), 30);
+    assert!(answer.episodes.iter().all(|hit| (1..=5).contains(&hit.facts.len())));
 }
 
 #[test]
