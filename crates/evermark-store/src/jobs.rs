@@ -26,6 +26,9 @@ const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
 /// The longest wait or lease anybody may ask for. A time further ahead than this is a clock that went back.
 const AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
+/// Of the jobs claimed at once, one in so many is for the newest urgent one: when many files are changed at a stroke, an edit
+/// that comes after them does not wait for them all.
+const NEWEST_SHARE: i64 = 4;
 /// How much of an error's text is kept.
 const ERROR_CHARS_MAX: usize = 1000;
 
@@ -184,7 +187,7 @@ impl Ledger {
         })
     }
 
-    /// Takes up to `limit` jobs that are due, the urgent first. A lease that has ended makes its job due again.
+    /// Takes up to `limit` jobs that are due: the urgent first, the oldest of them first, and a few of the newest. A lease that has ended makes its job due again.
     pub fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claim>> {
         self.claim_of(limit, lease, None)
     }
@@ -203,6 +206,7 @@ impl Ledger {
         let until_us = after(now_us, lease.min(AHEAD_MAX));
         let token = crate::durable::random_hex(self.world(), 16);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let newest = limit / NEWEST_SHARE;
         self.transaction("claim jobs", |transaction| {
             // Times too far ahead were set before the clock went back.
             transaction
@@ -230,12 +234,18 @@ impl Ledger {
             }
             let mut statement = transaction.prepare_cached(
                 "UPDATE jobs SET lease_token = ?1, lease_until_us = ?2, attempts = attempts + 1
-                 WHERE path IN (SELECT path FROM jobs WHERE lease_token IS NULL AND parked = 0 AND next_at_us <= ?3
-                                    AND (?5 IS NULL OR reason = ?5)
-                                ORDER BY priority, next_at_us LIMIT ?4)
+                 WHERE path IN (SELECT path FROM (SELECT path FROM jobs
+                                    WHERE lease_token IS NULL AND parked = 0 AND next_at_us <= ?3
+                                        AND (?5 IS NULL OR reason = ?5)
+                                    ORDER BY priority, next_at_us LIMIT ?4)
+                                UNION SELECT path FROM (SELECT path FROM jobs
+                                    WHERE lease_token IS NULL AND parked = 0 AND priority = 0 AND next_at_us <= ?3
+                                        AND (?5 IS NULL OR reason = ?5)
+                                    ORDER BY next_at_us DESC LIMIT ?6))
                  RETURNING path, reason, attempts, fingerprint, priority, next_at_us",
             )?;
-            let mut rows = statement.query(params![token, until_us, now_us, limit, only.map(Reason::name)])?;
+            let mut rows =
+                statement.query(params![token, until_us, now_us, limit - newest, only.map(Reason::name), newest])?;
             let mut claims = Vec::new();
             while let Some(row) = rows.next()? {
                 let claim = Claim {

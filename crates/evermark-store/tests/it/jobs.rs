@@ -76,6 +76,31 @@ fn the_urgent_come_first_then_the_oldest() {
 }
 
 #[test]
+fn the_newest_edit_does_not_wait_for_all_before_it() {
+    let desk = Desk::new();
+    let urgent = |path: &str| NewJob { priority: Priority::Interactive, ..job(path, 1) };
+    for n in 0..100 {
+        desk.ledger.enqueue(&[urgent(&format!("old{n:03}"))]).unwrap();
+        desk.world.pass(Duration::from_millis(1));
+    }
+    enqueue(&desk, "backlog", 1);
+    desk.ledger.enqueue(&[urgent("edit")]).unwrap();
+    let paths: Vec<_> = desk.ledger.claim(8, LEASE).unwrap().into_iter().map(|claim| claim.path).collect();
+    assert_eq!(paths, ["old000", "old001", "old002", "old003", "old004", "old005", "old099", "edit"]);
+    // Nothing is claimed twice, and everything is in the end.
+    let mut n_claimed = paths.len();
+    loop {
+        let claims = desk.ledger.claim(8, LEASE).unwrap();
+        assert!(claims.len() <= 8);
+        n_claimed += claims.len();
+        if claims.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(n_claimed, 102);
+}
+
+#[test]
 fn a_run_for_an_older_source_cannot_finish_the_newer_job() {
     let desk = Desk::new();
     enqueue(&desk, "a", 1);
