@@ -5,11 +5,12 @@
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement reads the clock and prints")]
 
+use evermark_core::codec;
 use evermark_core::embed::HashEmbedder;
 use evermark_core::filter::Filter;
 use evermark_core::id::Kind;
 use evermark_core::index::{Ask, Indexable, Order};
-use evermark_core::shelf::{Payloads, Shelf, ShelfRow, codec};
+use evermark_core::shelf::{Payloads, Shelf, ShelfRow};
 use evermark_core::text;
 use evermark_sim::contract::everything;
 use evermark_sim::generate::{Spec, indexable, memories, owner, questions};
@@ -136,7 +137,7 @@ fn shelf(n_facts: usize, dimension: usize) {
     println!("bytes per row after updates: {}", per_row(shelf.bytes()));
 
     let start = Instant::now();
-    let encoded: Vec<Vec<u8>> = rows.iter().map(|(row, _)| codec::encode(&row.memory)).collect();
+    let encoded: Vec<Vec<u8>> = rows.iter().map(|row| codec::encode(&row.memory)).collect();
     let encoding = start.elapsed() / rows.len() as u32;
     let start = Instant::now();
     let decoded = encoded.iter().map(|bytes| codec::decode(bytes).expect("ours").id.len()).sum::<usize>();
