@@ -299,7 +299,7 @@ fn missing(error: &IndexError) {
 }
 
 fn put<'a>(shelf: &mut Shelf, rows: impl Iterator<Item = &'a Indexable>) -> Result<(), IndexError> {
-    shelf.upsert(rows.map(|row| ShelfRow::of(row)))
+    shelf.upsert(rows.map(ShelfRow::of))
 }
 
 fn change(shelf: &mut Shelf, change: &Change) {
