@@ -187,7 +187,8 @@ impl Ledger {
         })
     }
 
-    /// Takes up to `limit` jobs that are due: the urgent first, the oldest of them first, and a few of the newest. A lease that has ended makes its job due again.
+    /// Takes up to `limit` jobs that are due: the urgent first, the oldest of them first; where more are urgent, a few of
+    /// the newest too. A lease that has ended makes its job due again.
     pub fn claim(&self, limit: usize, lease: Duration) -> Result<Vec<Claim>> {
         self.claim_of(limit, lease, None)
     }
@@ -206,7 +207,6 @@ impl Ledger {
         let until_us = after(now_us, lease.min(AHEAD_MAX));
         let token = crate::durable::random_hex(self.world(), 16);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let newest = limit / NEWEST_SHARE;
         self.transaction("claim jobs", |transaction| {
             // Times too far ahead were set before the clock went back.
             transaction
@@ -232,6 +232,13 @@ impl Ledger {
                     )?
                     .execute([now_us])?;
             }
+            let urgent: i64 = transaction
+                .prepare_cached(
+                    "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lease_token IS NULL AND parked = 0 AND priority = 0
+                         AND next_at_us <= ?1 LIMIT ?2)",
+                )?
+                .query_row(params![now_us, limit.saturating_add(1)], |row| row.get(0))?;
+            let newest = if urgent > limit { limit / NEWEST_SHARE } else { 0 };
             let mut statement = transaction.prepare_cached(
                 "UPDATE jobs SET lease_token = ?1, lease_until_us = ?2, attempts = attempts + 1
                  WHERE path IN (SELECT path FROM (SELECT path FROM jobs
