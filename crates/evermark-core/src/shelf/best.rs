@@ -39,6 +39,16 @@ impl<'a> Best<'a> {
         }
     }
 
+    /// Returns the best, in no order.
+    pub(super) fn rows(mut self) -> Vec<u32> {
+        if self.held.len() > self.limit {
+            let (at, tie) = (self.limit.saturating_sub(1), self.tie);
+            self.held.select_nth_unstable_by(at, |a, b| order(tie, *a, *b));
+            self.held.truncate(self.limit);
+        }
+        self.held.into_iter().map(|(_, row)| row).collect()
+    }
+
     /// Returns the best, best first.
     pub(super) fn sorted(mut self) -> Vec<(f32, u32)> {
         let tie = self.tie;

@@ -191,7 +191,7 @@ impl Rack {
         };
         if let Some(rows) = sight.few(ask) {
             let words = self.words_of(&terms, &rows);
-            let cosines: Vec<Option<f32>> = rows.iter().map(|&row| self.cosine(row, packed.as_ref()?)).collect();
+            let cosines = self.cosines(&rows, packed.as_ref());
             rows.iter().zip(&words).zip(&cosines).for_each(|((&row, &words), &cosine)| offer(row, words, cosine));
             let at = |row: u32| rows.binary_search(&row).unwrap_or_default();
             let of = |(_, row)| evidence(row, words[at(row)], cosines[at(row)]);
@@ -211,12 +211,13 @@ impl Rack {
             (recall.mean_cosine, recall.n_vectors) = self.mean(&cosines);
         }
         // The pass over all was coarse: those that came near are looked at again.
-        let fine = |(_, row): (f32, u32)| {
-            let cosine = packed.as_ref().and_then(|packed| self.cosine(row, packed));
+        let rows = best.rows();
+        let fine = |(row, cosine): (u32, Option<f32>)| {
             let words = words[row as usize];
             (words + question.cosine_weight * cosine.unwrap_or_default(), row, words, cosine)
         };
-        let mut found: Vec<_> = best.sorted().into_iter().map(fine).collect();
+        let cosines = self.cosines(&rows, packed.as_ref());
+        let mut found: Vec<_> = rows.into_iter().zip(cosines).map(fine).collect();
         found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| tie(a.1, b.1)));
         found.truncate(ask.limit);
         recall.rows = found.into_iter().map(|(_, row, words, cosine)| evidence(row, words, cosine)).collect();
@@ -237,9 +238,13 @@ impl Rack {
         (if n > 0 { (sum / n as f64) as f32 } else { 0.0 }, n)
     }
 
-    fn cosine(&self, row: u32, packed: &Packed) -> Option<f32> {
-        let place = self.place[row as usize];
-        (place != NONE).then(|| self.vectors.cosine(place, packed))
+    /// Returns the fine cosines of some rows, `None` for those without a vector.
+    fn cosines(&self, rows: &[u32], packed: Option<&Packed>) -> Vec<Option<f32>> {
+        let Some(packed) = packed else { return vec![None; rows.len()] };
+        let is_there = |place: &u32| *place != NONE;
+        let places: Vec<u32> = rows.iter().map(|&row| self.place[row as usize]).filter(is_there).collect();
+        let mut fine = self.vectors.fine(&places, packed).into_iter();
+        rows.iter().map(|&row| if is_there(&self.place[row as usize]) { fine.next() } else { None }).collect()
     }
 
     pub(super) fn nearest(&self, ask: &Ask<'_>, vector: &[f32]) -> Vec<Hit> {
@@ -254,9 +259,10 @@ impl Rack {
         };
         match sight.few(ask) {
             Some(rows) => {
-                for row in rows {
-                    self.cosine(row, &packed).into_iter().for_each(|cosine| offer(row, cosine));
-                }
+                let cosines = self.cosines(&rows, Some(&packed));
+                rows.into_iter().zip(cosines).for_each(|(row, cosine)| {
+                    cosine.into_iter().for_each(|cosine| offer(row, cosine));
+                });
             }
             None => {
                 let cosines = self.vectors.cosines(&packed);
@@ -264,8 +270,10 @@ impl Rack {
             }
         }
         // The pass over all was coarse: those that came near are looked at again.
-        let fine = |(_, row): (f32, u32)| Some((self.cosine(row, &packed)?, row));
-        let mut found: Vec<(f32, u32)> = best.sorted().into_iter().filter_map(fine).collect();
+        let rows = best.rows();
+        let cosines = self.cosines(&rows, Some(&packed));
+        let mut found: Vec<(f32, u32)> =
+            cosines.into_iter().zip(rows).filter_map(|(cosine, row)| Some((cosine?, row))).collect();
         found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| tie(a.1, b.1)));
         found.truncate(ask.limit);
         self.hits(found)
@@ -274,7 +282,7 @@ impl Rack {
     /// Returns each id's cosine; `None` for an id that is not there or has no vector.
     pub(super) fn scores_of(&self, ids: &[String], vector: &[f32]) -> Vec<Option<f32>> {
         let packed = pack(vector);
-        let score = |id: &String| self.cosine(self.row(id)?, packed.as_ref()?);
+        let score = |id: &String| self.cosines(&[self.row(id)?], packed.as_ref()).pop().flatten();
         ids.iter().map(score).collect()
     }
 
@@ -317,9 +325,10 @@ impl Rack {
     }
 }
 
-/// Returns how many rows of a coarse pass are looked at again, of which so many are wanted.
+/// Returns how many rows of a coarse pass are looked at again, of which so many are wanted: what rounding can move across the
+/// line is a few rows on either side of it.
 fn pool(limit: usize) -> usize {
-    limit.saturating_mul(2).saturating_add(64)
+    limit.saturating_add(limit / 8).saturating_add(64)
 }
 
 /// Returns the fingerprints of the terms with their weights, each once, in a fixed order.

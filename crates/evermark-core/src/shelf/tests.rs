@@ -170,7 +170,7 @@ fn vectors_lose_rows_without_moving_the_others() {
     let mut places = vec![NONE; 2];
     vectors.rebuild(|row| (row == 2).then_some(1), |row, place| places[row as usize] = place);
     assert_eq!(places, [NONE, 0]);
-    assert_eq!(vectors.cosine(0, &pack(&[0.0, 1.0]).expect("a direction")), -1.0);
+    assert_eq!(vectors.fine(&[0], &pack(&[0.0, 1.0]).expect("a direction")), [-1.0]);
 }
 
 proptest! {
@@ -181,7 +181,7 @@ proptest! {
         let mut vectors = Vectors::new(a.len());
         if let (Some(stored), Some(packed)) = (Stored::of(&a), pack(&b)) {
             let place = vectors.put(0, &stored).expect("room");
-            let found = vectors.cosine(place, &packed);
+            let found = vectors.fine(&[place], &packed)[0];
             prop_assert!((found - cosine(&a, &b)).abs() < 1e-4, "{} {}", found, cosine(&a, &b));
             let coarse = vectors.cosines(&packed);
             prop_assert!((coarse[0] - found).abs() < 0.5 / 127.0 * (a.len() as f32).sqrt(), "{coarse:?} {found}");
@@ -198,6 +198,13 @@ proptest! {
         let mut sorted: Vec<_> = scores.iter().enumerate().map(|(row, &score)| (f32::from(score), row as u32)).collect();
         sorted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         sorted.truncate(limit);
+        let mut again = Best::new(limit, scores.len(), &tie);
+        scores.iter().zip(0..).for_each(|(&score, row)| again.offer(f32::from(score), row));
+        let mut rows = again.rows();
+        rows.sort_unstable();
+        let mut wanted: Vec<u32> = sorted.iter().map(|&(_, row)| row).collect();
+        wanted.sort_unstable();
+        prop_assert_eq!(rows, wanted);
         prop_assert_eq!(best.sorted(), sorted);
     }
 

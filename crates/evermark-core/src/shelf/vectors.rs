@@ -102,12 +102,21 @@ impl Vectors {
         cosines
     }
 
-    /// Returns the fine cosine of the vector at a place to a question's.
-    pub(super) fn cosine(&self, place: u32, question: &Packed) -> f32 {
-        let at = place as usize * self.width..(place as usize + 1) * self.width;
-        let coarse = dot(&question.0, &self.coarse[at.clone()]) as f32;
-        let left = dot(&question.0, &self.left[at]) as f32;
-        ((coarse + left / LEFT_SCALE) * self.factors[place as usize]).clamp(-1.0, 1.0)
+    /// Returns the fine cosines of the vectors at some places to a question's.
+    pub(super) fn fine(&self, places: &[u32], question: &Packed) -> Vec<f32> {
+        let mut cosines = vec![0.0; places.len()];
+        dispatch!(Level::new(), simd => self.fill_fine(simd, places, &question.0, &mut cosines));
+        cosines
+    }
+
+    #[inline(always)]
+    fn fill_fine<S: Simd>(&self, _: S, places: &[u32], question: &[i16], cosines: &mut [f32]) {
+        for (cosine, &place) in cosines.iter_mut().zip(places) {
+            let at = place as usize * self.width..(place as usize + 1) * self.width;
+            let (coarse, left) = (dot(question, &self.coarse[at.clone()]), dot(question, &self.left[at]));
+            let product = coarse as f32 + left as f32 / LEFT_SCALE;
+            *cosine = (product * self.factors[place as usize]).clamp(-1.0, 1.0);
+        }
     }
 
     /// Renumbers rows; the vectors of those without a new number go. Returns each new row's new place through `placed`.
