@@ -51,6 +51,9 @@ impl Default for Options {
     }
 }
 
+/// A merge waits this long for views that are being loaded: what it supersedes could be more than they may keep. Long enough
+/// for an owner of some hundred thousand rows; a load that hangs holds no merge up for longer.
+const LOADS_WAITED_FOR: Duration = Duration::from_secs(5);
 /// How often a read that was ended is begun again, from the newest version, before its caller is told.
 const ENDED_AGAIN: usize = 2;
 
@@ -220,6 +223,7 @@ impl Index for LanceIndex {
     }
 
     fn compact(&self) -> Result<Merge, IndexError> {
+        self.views.let_loads_finish(LOADS_WAITED_FOR);
         self.store.compact()
     }
 

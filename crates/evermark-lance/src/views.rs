@@ -126,6 +126,13 @@ impl Views {
         }
     }
 
+    /// Waits until no view is being loaded, at most this long: for whoever is about to supersede the files that are read.
+    pub(crate) fn let_loads_finish(&self, limit: Duration) {
+        let is_loading = |slots: &mut Slots| slots.by_owner.values().any(|slot| matches!(slot, Slot::Loading(_)));
+        // Poisoned or too late: it goes on either way.
+        drop(self.loaded.wait_timeout_while(self.slots(), limit, is_loading));
+    }
+
     /// Returns the owner's view if it is in memory already.
     pub(crate) fn loaded(&self, owner: &Owner) -> Option<Arc<RwLock<Shelf>>> {
         match self.slots().by_owner.get(&owner_of(owner)) {
