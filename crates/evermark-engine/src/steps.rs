@@ -245,23 +245,6 @@ impl Record {
 }
 
 impl Inner {
-    /// As [`Self::take_step`], after whoever takes the same step at this moment.
-    pub(crate) fn take_step_in_turn(
-        self: &Arc<Self>,
-        step: Step,
-        work: impl Fn(&Arc<Self>, &Alive) -> Result<Done, Error> + Clone + Send + 'static,
-    ) -> Result<Done, StepFailure> {
-        let mut taken = self.take_step(step, work.clone());
-        for _ in 1..TURNS_MAX {
-            if !matches!(&taken, Err(failure) if failure.message == STILL_RUNS) {
-                break;
-            }
-            self.upkeep.steps.wait_for(step, self.settings.step_limit);
-            taken = self.take_step(step, work.clone());
-        }
-        taken
-    }
-
     /// Takes a step and returns what it did, or why it failed. Comes back at the latest when it has shown no sign of life
     /// for its limit.
     pub(crate) fn take_step(
@@ -269,10 +252,38 @@ impl Inner {
         step: Step,
         work: impl FnOnce(&Arc<Self>, &Alive) -> Result<Done, Error> + Send + 'static,
     ) -> Result<Done, StepFailure> {
+        let begun = self.upkeep.steps.begin(step, self.world.monotonic());
+        self.take_begun(begun, step, work)
+    }
+
+    /// As [`Self::take_step`], after whoever takes the same step at this moment.
+    pub(crate) fn take_step_in_turn(
+        self: &Arc<Self>,
+        step: Step,
+        work: impl FnOnce(&Arc<Self>, &Alive) -> Result<Done, Error> + Send + 'static,
+    ) -> Result<Done, StepFailure> {
+        let steps = &self.upkeep.steps;
+        let mut begun = steps.begin(step, self.world.monotonic());
+        for _ in 1..TURNS_MAX {
+            if begun {
+                break;
+            }
+            steps.wait_for(step, self.settings.step_limit);
+            begun = steps.begin(step, self.world.monotonic());
+        }
+        self.take_begun(begun, step, work)
+    }
+
+    fn take_begun(
+        self: &Arc<Self>,
+        begun: bool,
+        step: Step,
+        work: impl FnOnce(&Arc<Self>, &Alive) -> Result<Done, Error> + Send + 'static,
+    ) -> Result<Done, StepFailure> {
         let limit = if self.is_closing() { CLOSING_LIMIT } else { self.settings.step_limit };
         let failure = |kind, message| StepFailure { step, kind, message };
-        if !self.upkeep.steps.begin(step, self.world.monotonic()) {
-            return Err(failure(ErrorKind::Unavailable, STILL_RUNS.to_owned()));
+        if !begun {
+            return Err(failure(ErrorKind::Unavailable, "it still runs from before".to_owned()));
         }
         let (answer, answered) = sync_channel(1);
         let (inner, alive) = (Arc::clone(self), Alive::default());
@@ -324,7 +335,6 @@ impl Inner {
     }
 }
 
-const STILL_RUNS: &str = "it still runs from before";
 /// How often somebody else may be quicker to take a step before that is an answer.
 const TURNS_MAX: usize = 8;
 

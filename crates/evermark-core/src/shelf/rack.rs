@@ -114,20 +114,8 @@ impl Rack {
 
     /// Makes room for so many rows.
     pub(super) fn with_room(mut self, n_rows: usize) -> Self {
-        for column in [
-            &mut self.row_of,
-            &mut self.id,
-            &mut self.parent_type,
-            &mut self.parent,
-            &mut self.session,
-            &mut self.senders,
-            &mut self.path,
-            &mut self.n_terms,
-            &mut self.place,
-            &mut self.payload_end,
-        ] {
-            column.reserve_exact(n_rows);
-        }
+        self.row_of.reserve_exact(n_rows);
+        self.numbers().into_iter().for_each(|column| column.reserve_exact(n_rows));
         self.time_us.reserve_exact(n_rows);
         self.vectors.reserve(n_rows);
         self
@@ -274,19 +262,7 @@ impl Rack {
         (self.ids, self.names, self.live, self.deprecated) = (ids, names, live, deprecated);
 
         let keep = |row: usize| new_row[row] != NONE;
-        for column in [
-            &mut self.id,
-            &mut self.parent_type,
-            &mut self.parent,
-            &mut self.session,
-            &mut self.senders,
-            &mut self.path,
-            &mut self.n_terms,
-            &mut self.place,
-            &mut self.payload_end,
-        ] {
-            retain(column, keep);
-        }
+        self.numbers().into_iter().for_each(|column| retain(column, keep));
         retain(&mut self.time_us, keep);
         self.row_of = vec![NONE; self.ids.len()];
         for (row, &id) in self.id.iter().enumerate() {
@@ -297,8 +273,9 @@ impl Rack {
         self.shrink_columns();
     }
 
-    fn shrink_columns(&mut self) {
-        for column in [
+    /// Returns the columns of one number a row.
+    fn numbers(&mut self) -> [&mut Vec<u32>; 9] {
+        [
             &mut self.id,
             &mut self.parent_type,
             &mut self.parent,
@@ -308,9 +285,11 @@ impl Rack {
             &mut self.n_terms,
             &mut self.place,
             &mut self.payload_end,
-        ] {
-            column.shrink_to_fit();
-        }
+        ]
+    }
+
+    fn shrink_columns(&mut self) {
+        self.numbers().into_iter().for_each(Vec::shrink_to_fit);
         self.time_us.shrink_to_fit();
         self.payload.shrink_to_fit();
     }

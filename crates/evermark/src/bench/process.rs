@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -69,6 +69,22 @@ fn at_once(code: i32) {
     std::process::exit(code);
 }
 
+/// Waits for a daemon of ours, started with `--json`, to say where it listens; reads on for as long as it speaks.
+pub(super) fn address_of(stdout: ChildStdout, patience: Duration) -> Option<String> {
+    let (say, said) = sync_channel(1);
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout);
+        let mut line = String::new();
+        // An empty line means that it ended.
+        let read = lines.read_line(&mut line);
+        say.send(read.map(|_| line)).ok();
+        lines.read_to_end(&mut Vec::new()).ok();
+    });
+    let line = said.recv_timeout(patience).ok()?.ok()?;
+    let ready: Value = serde_json::from_str(&line).ok()?;
+    ready["address"].as_str().map(str::to_owned)
+}
+
 /// A program that we started; killed when dropped.
 pub(super) struct Process {
     child: Child,
@@ -105,19 +121,9 @@ impl Process {
         let started = clock::now();
         let mut daemon = Self::spawn(command, "the daemon", log, true)?;
         let stdout = daemon.child.stdout.take().context("the daemon has no standard output")?;
-        let (say, said) = sync_channel(1);
-        std::thread::spawn(move || {
-            let mut lines = BufReader::new(stdout);
-            let mut line = String::new();
-            // An empty line means that it ended.
-            let read = lines.read_line(&mut line);
-            say.send(read.map(|_| line)).ok();
-            lines.read_to_end(&mut Vec::new()).ok();
-        });
-        let line = said.recv_timeout(PATIENCE).ok().and_then(Result::ok).unwrap_or_default();
+        let url = address_of(stdout, PATIENCE);
         let listens = started.elapsed();
-        let ready = serde_json::from_str::<Value>(&line).unwrap_or_default();
-        let Some(url) = ready["address"].as_str().map(str::to_owned) else {
+        let Some(url) = url else {
             return Err(daemon.fails("does not listen"));
         };
         Ok((daemon, url, listens))

@@ -1,19 +1,17 @@
 //! The daemon under test: started, killed and started again as a process of its own.
 
 use super::run::{Happening, Reach, Run, held};
+use crate::bench::process::address_of;
 use crate::clock;
 use crate::exit::{Exit, Failure};
 use crate::world::FAULT_AT;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 /// How long it may take to listen, and to end when asked to.
@@ -52,21 +50,10 @@ impl<'run> Daemon<'run> {
         let stdout = new.stdout.take().context("the daemon has no standard output")?;
         let pid = new.id();
         *child = Some(new);
-        let (say, said) = sync_channel(1);
-        std::thread::spawn(move || {
-            let mut lines = BufReader::new(stdout);
-            let mut line = String::new();
-            // An empty line means that it ended.
-            let read = lines.read_line(&mut line);
-            say.send(read.map(|_| line)).ok();
-            lines.read_to_end(&mut Vec::new()).ok();
-        });
-        let line = said.recv_timeout(PATIENCE).ok().and_then(Result::ok).unwrap_or_default();
-        let ready = serde_json::from_str::<Value>(&line).unwrap_or_default();
-        let Some(url) = ready["address"].as_str() else {
+        let Some(url) = address_of(stdout, PATIENCE) else {
             return Err(Failure::new(Exit::Failed, format!("the daemon does not listen: {}", self.log_tail())).into());
         };
-        self.run.set_reach(Reach { pid: Some(pid), url: Some(url.to_owned()) });
+        self.run.set_reach(Reach { pid: Some(pid), url: Some(url) });
         Ok(started.elapsed())
     }
 
