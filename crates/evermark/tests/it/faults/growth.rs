@@ -133,15 +133,24 @@ fn churn_on_the_same_files_stays_within_the_bound_and_holds_nothing_deleted() {
 fn a_merge_that_always_fails_stops_no_reclaim() {
     let home = tight_home();
     let all = words("stuck", 200);
-    write_day(&home, USER, 0, &all[..100]);
-    write_day(&home, USER, 1, &all[100..]);
+    const DAYS: usize = 20;
+    for (day, words) in (0..).zip(all.chunks(all.len() / DAYS)) {
+        write_day(&home, USER, day, words);
+    }
     let daemon = Daemon::start(&home, &[("EVERMARK_FAULT_AT", "lance.merged:1-1000000=EIO")]);
     indexed(&daemon);
     let sampler = Sampler::start(&home.root(), Some(daemon.pid()), Some(&daemon.url), TIGHT);
     let started = Instant::now();
     let mut round = 0;
-    while started.elapsed() < Duration::from_secs(10) {
-        reword(&home, USER, i64::try_from(round % 2).expect("small"), round / 2);
+    // One by one, each day leaves a piece, however quick or slow the indexer is: so many want to be merged.
+    let day = |round: usize| i64::try_from(round % DAYS).expect("small");
+    while round < DAYS {
+        reword(&home, USER, day(round), round / DAYS);
+        indexed(&daemon);
+        round += 1;
+    }
+    while started.elapsed() < Duration::from_secs(20) {
+        reword(&home, USER, day(round), round / DAYS);
         round += 1;
         assert_eq!(hits(&daemon.url, USER, &all[round % 200]), Some(1));
     }
