@@ -55,6 +55,13 @@ pub(crate) async fn json_or_nothing(request: Request, app: &App) -> Result<Value
     }
 }
 
+/// Reads the body of a request that needs none, to its end.
+///
+/// A body left unread ends the connection if it arrives after the answer, and the client's next request with it.
+pub(crate) async fn ignored(request: Request, app: &App) -> Result<(), Refusal> {
+    read(request, app).await.map(drop)
+}
+
 async fn read(request: Request, app: &App) -> Result<Bytes, Refusal> {
     let limit = app.options().body_bytes_max;
     let reading = tokio::time::timeout(app.options().request_timeout, Bytes::from_request(request, app));

@@ -83,6 +83,7 @@ pub(crate) async fn sync(State(app): State<App>, request: Request) -> Result<Res
 )]
 pub(crate) async fn verify(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path().to_owned();
+    body::ignored(request, &app).await?;
     start(app, Place::Work, path, |engine, progress| engine.verify(progress).map(VerifyData::from))
 }
 
@@ -99,6 +100,7 @@ pub(crate) async fn verify(State(app): State<App>, request: Request) -> Result<R
 )]
 pub(crate) async fn rebuild(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path().to_owned();
+    body::ignored(request, &app).await?;
     start(app, Place::Work, path, |engine, progress| engine.rebuild(progress).map(RebuildData::from))
 }
 
@@ -170,6 +172,7 @@ pub(crate) async fn compact(State(app): State<App>, request: Request) -> Result<
 )]
 pub(crate) async fn inspect(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path().to_owned();
+    body::ignored(request, &app).await?;
     start(app, Place::Work, path, |engine, progress| engine.inspect(progress).map(InspectData::from))
 }
 

@@ -81,6 +81,42 @@ async fn a_request_that_never_ends_does_not_hold_the_server() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_needs_may_come_late() {
+    let options = Options { addr: any("127.0.0.1"), ..Options::default() };
+    let server = Server::with(Setup { options: options.clone(), ..Setup::default() });
+    let listener = bind(&options).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(server.app.clone(), listener, async {
+        stopped.await.unwrap();
+    }));
+    for verb in ["verify", "index/inspect", "index/rebuild"] {
+        let head = format!(
+            "POST /api/v1/evermark/{verb} HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n"
+        );
+        let mut late = TcpStream::connect(addr).await.unwrap();
+        late.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        // Work done for another: had the first not waited for its body, it would be answered, and its connection closed.
+        loop {
+            let mut other = TcpStream::connect(addr).await.unwrap();
+            other.write_all(format!("{head}connection: close\r\n\r\n{{}}").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            other.read_to_string(&mut answer).await.unwrap();
+            if answer.starts_with("HTTP/1.1 200") {
+                break;
+            }
+            assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
+        }
+        late.write_all(b"{}GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answers = String::new();
+        late.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{verb}: {answers}");
+    }
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn silent_connections_are_let_go_and_make_room() {
     let options = Options {
         addr: any("127.0.0.1"),
