@@ -98,9 +98,8 @@ impl Inner {
         let next = Arc::new(Live::create(&self.layout, self.world.as_ref(), self.indexes.as_ref(), model)?);
         self.reach("rebuild.emptied")?;
         // From here on the ledger knows nothing; whoever opens the root after a crash sees that, and sweeps.
-        let ledger = self.ledger();
-        ledger.clear()?;
-        ledger.bind(&Binding { root_id: self.identity.root_id.clone(), generation: next.generation.to_string() })?;
+        self.ledger().clear()?;
+        self.bind(&next)?;
         self.layout.swing(self.world.as_ref(), next.generation)?;
         unflushed.abandon();
         *self.live.write().expect(POISON) = Arc::clone(&next);
@@ -171,9 +170,12 @@ impl Inner {
         report.rows += self.keep_last_good(&next)?;
         let next = Arc::new(next);
         self.reach("rebuild.swap")?;
-        self.ledger()
-            .bind(&Binding { root_id: self.identity.root_id.clone(), generation: next.generation.to_string() })?;
-        self.layout.swing(self.world.as_ref(), next.generation)?;
+        self.bind(&next)?;
+        if let Err(error) = self.layout.swing(self.world.as_ref(), next.generation) {
+            // Nothing but the binding has changed. While it is wrong, whoever opens the root reads every file again.
+            self.bind(&self.live())?;
+            return Err(error.into());
+        }
         *self.live.write().expect(POISON) = Arc::clone(&next);
         self.rebuild_wanted.store(false, Ordering::Release);
         self.upkeep.losses_mended.store(next.index.losses(), Ordering::Release);
@@ -192,6 +194,12 @@ impl Inner {
         report.texts_embedded = self.texts_sent() - embedded_before;
         report.took_ms = millis(self.world.monotonic() - started);
         Ok(report)
+    }
+
+    /// Notes that what the ledger says is indexed is indexed in this generation.
+    fn bind(&self, live: &Live) -> Result<(), Error> {
+        let binding = Binding { root_id: self.identity.root_id.clone(), generation: live.generation.to_string() };
+        Ok(self.ledger().bind(&binding)?)
     }
 
     /// Makes a new generation hold exactly what the ledger says the files hold now, given what was copied from which

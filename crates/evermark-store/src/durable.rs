@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Passed when a temporary is complete and synced, before it is renamed.
 pub const TEMP_WRITTEN: &str = "durable.temp_written";

@@ -201,13 +201,21 @@ impl Layout {
         Ok(Some(generation))
     }
 
-    /// Makes a generation the live one.
+    /// Makes a generation the live one. Where this fails, the one before still is.
     pub fn swing(&self, world: &dyn World, generation: Generation) -> Result<()> {
         let dir = self.generation_dir(generation);
         if !dir.is_dir() {
             return Err(io::Error::from(io::ErrorKind::NotFound)).at("make current", &dir);
         }
-        durable::write(world, &self.current_file(), format!("{generation}\n").as_bytes())
+        match durable::write(world, &self.current_file(), format!("{generation}\n").as_bytes()) {
+            // The name is out, only the folder could not be synced: whoever opens the root now opens this generation. After a loss
+            // of power it may be the one before, which is gone by then or no longer the ledger's: both are made good.
+            Err(error) if self.current().is_ok_and(|current| current == Some(generation)) => {
+                tracing::warn!(%generation, %error, "a loss of power now may cost the index, which would be rebuilt");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Returns all generations on disk, oldest first.

@@ -168,6 +168,34 @@ fn dying_while_it_is_made_anew_in_its_place_loses_nothing() {
 }
 
 #[test]
+fn a_swap_is_made_or_not_made_whatever_fails_in_it() {
+    for (point, is_made) in [("durable.temp_written", false), ("durable.renamed", true)] {
+        let (kit, stub) = kit();
+        let engine = filled(&kit);
+        engine.quiesce().expect("synced");
+        let before = engine.status().expect("status").generation;
+        // The first file that is written is the new generation's own.
+        kit.world.arm(point, 2);
+        assert_eq!(engine.rebuild(&mut |_| {}).is_ok(), is_made, "{point}");
+        assert!(!kit.world.is_armed(point));
+        assert_eq!(engine.status().expect("status").generation != before, is_made, "{point}");
+        add(&engine, "later", &[(90_000, "mira", User, "The wheelbarrow squeaks.")]);
+        flush(&engine, "later");
+        engine.quiesce().expect("synced");
+        engine.close().expect("closed");
+        drop(engine);
+        let paid = stub.texts();
+        let engine = kit.open();
+        // What the ledger says is indexed is in the generation that was opened.
+        let synced = engine.sync(false, &mut |_| {}).expect("synced");
+        assert_eq!(synced.files_indexed, 0, "{point}");
+        assert!(engine.verify(&mut |_| {}).expect("verified").is_clean(), "{point}");
+        assert_eq!(subjects(&search(&engine, "mira", "wheelbarrow")).len(), 1, "{point}");
+        assert_eq!(stub.texts(), paid, "{point}");
+    }
+}
+
+#[test]
 fn a_generation_that_found_no_room_beside_the_old_one_takes_its_place() {
     let (kit, stub) = kit();
     let engine = filled(&kit);

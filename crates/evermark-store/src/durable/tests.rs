@@ -4,7 +4,7 @@ use evermark_core::world::RealWorld;
 use std::time::Duration;
 
 /// A world where one named point fails with one error.
-struct Broken(&'static str, io::ErrorKind);
+pub(crate) struct Broken(pub(crate) &'static str, pub(crate) io::ErrorKind);
 
 impl World for Broken {
     fn now_us(&self) -> i64 {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::durable::tests::Broken;
 use evermark_core::error::ErrorKind;
 use evermark_core::world::RealWorld;
 
@@ -60,6 +61,18 @@ fn generations_come_swing_and_go() {
     std::fs::remove_dir_all(layout.index_dir()).unwrap();
     assert_eq!(layout.current().unwrap(), None);
     assert_eq!(layout.generations().unwrap(), []);
+}
+
+#[test]
+fn a_swing_that_fails_changes_nothing_and_one_that_shows_has_not_failed() {
+    let (_dir, layout) = root();
+    let (first, second) = (layout.new_generation().unwrap(), layout.new_generation().unwrap());
+    layout.swing(&RealWorld::new(), first).unwrap();
+    layout.swing(&Broken(durable::TEMP_WRITTEN, io::ErrorKind::StorageFull), second).unwrap_err();
+    assert_eq!(layout.current().unwrap(), Some(first));
+    durable::sweep(&layout.index_dir()).unwrap();
+    layout.swing(&Broken(durable::RENAMED, io::ErrorKind::ReadOnlyFilesystem), second).unwrap();
+    assert_eq!(layout.current().unwrap(), Some(second));
 }
 
 #[test]
