@@ -218,7 +218,7 @@ fn open_derived(
     let binding = Binding { root_id: root_id.to_owned(), generation: live.generation.to_string() };
     let belongs = kept && ledger.binding()?.as_ref() == Some(&binding);
     // An index that lost its rows, or never keeps them, makes the ledger's word worthless too.
-    let emptied = belongs && !ledger.counts()?.entries_by.is_empty() && live.rows()? == 0;
+    let emptied = belongs && live.rows()? == 0 && ledger.n_entries()? > 0;
     if !belongs || emptied {
         // Whatever the ledger says is indexed, is not, or not here. Rows that are there answer until they are replaced.
         ledger.clear()?;

@@ -89,8 +89,7 @@ impl Inner {
         if self.collected_at.lock().expect(POISON).is_some_and(|at| now < at + COLLECT_INTERVAL) {
             return Ok(());
         }
-        let entries: u64 = self.ledger().counts()?.entries_by.iter().map(|(_, n)| n).sum();
-        if shelf.stats().entries < entries * COLLECT_RATIO + COLLECT_SPARE {
+        if shelf.stats().entries < self.ledger().n_entries()? * COLLECT_RATIO + COLLECT_SPARE {
             return Ok(());
         }
         *self.collected_at.lock().expect(POISON) = Some(now);

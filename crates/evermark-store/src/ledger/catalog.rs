@@ -277,6 +277,15 @@ impl Ledger {
         })
     }
 
+    /// Counts entries; a memory that stands in two files counts twice. Far quicker than the count of memories.
+    pub fn n_entries(&self) -> Result<u64> {
+        self.lock()
+            .prepare_cached("SELECT count(*) FROM entries")
+            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
+            .map(i64::unsigned_abs)
+            .map_err(self.on("count entries"))
+    }
+
     /// Counts memories; one that stands in two files counts once.
     pub fn distinct_entries(&self) -> Result<u64> {
         self.snapshot("count memories", |transaction| {
