@@ -208,15 +208,28 @@ impl Shelf {
         &mut self,
         rows: impl IntoIterator<Item = (ShelfRow<'a>, Prepared)>,
     ) -> Result<(), IndexError> {
+        self.put_prepared(rows, Rack::tidy)
+    }
+
+    /// The same, for a shelf that nobody asks yet: what a search would want in order is left to [`Self::settle`].
+    pub fn fill<'a>(&mut self, rows: impl IntoIterator<Item = (ShelfRow<'a>, Prepared)>) -> Result<(), IndexError> {
+        self.put_prepared(rows, Rack::tidy_filling)
+    }
+
+    fn put_prepared<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = (ShelfRow<'a>, Prepared)>,
+        tidy: impl Fn(&mut Rack),
+    ) -> Result<(), IndexError> {
         let done = rows.into_iter().try_for_each(|(row, prepared)| self.put(&row, &prepared));
-        self.racks.values_mut().for_each(Rack::tidy);
+        self.racks.values_mut().for_each(tidy);
         done
     }
 
     fn put(&mut self, row: &ShelfRow<'_>, prepared: &Prepared) -> Result<(), IndexError> {
         let (width, n_expected) = (self.dimension.unwrap_or_default(), self.n_expected);
         let rack = self.racks.entry(row.kind).or_insert_with(|| Rack::new(width).with_room(n_expected));
-        rack.upsert(row, &prepared.0).map_err(|Full| {
+        rack.upsert(row, &prepared.0, self.payloads).map_err(|Full| {
             let message = format!("the memories of kind `{}` of one owner are too many to hold in memory", row.kind);
             IndexError::new(ErrorKind::Unavailable, message)
         })

@@ -322,7 +322,7 @@ fn change(shelf: &mut Shelf, change: &Change) {
     }
 }
 
-/// A shelf that is being filled, some thousand rows at a time: each time it sorts what is new into what it has.
+/// A shelf that is being filled, some thousand rows at a time.
 struct Filling {
     /// `None` once it has grown too large.
     shelf: Option<Shelf>,
@@ -365,7 +365,7 @@ impl Filling {
             let columns = Columns::of(batch);
             let (tokens, vectors) = (columns.strings("tokens")?, columns.vectors()?);
             let rows = encoded.iter().enumerate().map(|(at, row)| row.row(tokens.value(at), vectors.get(at)));
-            shelf.upsert_prepared(rows.zip(prepared))?;
+            shelf.fill(rows.zip(prepared))?;
         }
         if shelf.bytes() > self.bytes_max {
             self.shelf = None;

@@ -11,6 +11,10 @@ use std::ops::Range;
 const TAIL_MAX: usize = 32_768;
 const TAIL_MIN: usize = 4096;
 const TAIL_SHARE: usize = 16;
+/// Tail entries that are merged while nobody asks yet: 16 MB.
+const FILLING_MAX: usize = 1 << 20;
+/// Below this a sort by comparison is quicker than one by place.
+const PLACED_MIN: usize = 1024;
 
 /// One term in one row.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +48,11 @@ impl Postings {
     /// Tells whether the tail is long enough to be merged.
     pub(super) fn is_due(&self) -> bool {
         self.tail.len() > (self.rows.len() / TAIL_SHARE).clamp(TAIL_MIN, TAIL_MAX)
+    }
+
+    /// As [`Self::is_due`], while nobody asks yet.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.tail.len() > FILLING_MAX
     }
 
     /// Tells whether the arrays can still be addressed with so many more postings.
@@ -84,8 +93,7 @@ impl Postings {
 
     /// Merges the tail and renumbers rows; those without a new number go. The order of rows must stay.
     pub(super) fn rebuild(&mut self, renumber: impl Fn(u32) -> Option<u32>) {
-        let mut tail = std::mem::take(&mut self.tail);
-        tail.sort_unstable_by_key(|posting| (posting.term, posting.row));
+        let tail = sorted(std::mem::take(&mut self.tail));
         let n_postings = self.rows.len() + tail.len();
         let mut merged = Self {
             terms: Vec::with_capacity(self.terms.len()),
@@ -135,4 +143,33 @@ impl Postings {
             + bytes_of(&self.counts)
             + bytes_of(&self.tail)
     }
+}
+
+/// Sorts by term and row. Fingerprints are spread evenly, so their first bits say where each posting goes, nearly.
+fn sorted(mut postings: Vec<Posting>) -> Vec<Posting> {
+    let order = |posting: &Posting| (posting.term, posting.row);
+    if postings.len() < PLACED_MIN {
+        postings.sort_unstable_by_key(order);
+        return postings;
+    }
+    let bits = (postings.len() / 8).ilog2();
+    let bucket = |posting: &Posting| (posting.term >> (u64::BITS - bits)) as usize;
+    let mut ends = vec![0_usize; 1 << bits];
+    postings.iter().for_each(|posting| ends[bucket(posting)] += 1);
+    let mut end = 0;
+    for n in &mut ends {
+        (*n, end) = (end, end + *n);
+    }
+    let mut placed = vec![Posting { term: 0, row: 0, count: 0 }; postings.len()];
+    for posting in postings {
+        let at = &mut ends[bucket(&posting)];
+        placed[*at] = posting;
+        *at += 1;
+    }
+    let mut start = 0;
+    for end in ends {
+        placed[start..end].sort_unstable_by_key(order);
+        start = end;
+    }
+    placed
 }

@@ -53,6 +53,7 @@ pub(super) struct Rack {
 pub(super) struct Prepared {
     /// Fingerprints, sorted.
     terms: Vec<u64>,
+    /// Of a row that does not bring it encoded.
     payload: Vec<u8>,
     vector: Option<Stored>,
 }
@@ -64,9 +65,8 @@ impl Prepared {
         terms.sort_unstable();
         let mut payload = Vec::new();
         match (payloads, row.payload) {
-            (Payloads::LeaveOut, _) => {}
+            (Payloads::LeaveOut, _) | (Payloads::Keep, Payload::Rest(_)) => {}
             (Payloads::Keep, Payload::Of(memory)) => codec::encode_rest(memory, &mut payload),
-            (Payloads::Keep, Payload::Rest(bytes)) => payload.extend_from_slice(bytes),
         }
         Self { terms, payload, vector: row.vector.and_then(Stored::of) }
     }
@@ -122,8 +122,12 @@ impl Rack {
     }
 
     /// Adds a row, replacing the one with its id. The vector's width is the rack's.
-    pub(super) fn upsert(&mut self, new: &ShelfRow<'_>, prepared: &Prepared) -> Result<(), Full> {
+    pub(super) fn upsert(&mut self, new: &ShelfRow<'_>, prepared: &Prepared, payloads: Payloads) -> Result<(), Full> {
         let Prepared { terms, payload, vector } = prepared;
+        let payload = match (payloads, new.payload) {
+            (Payloads::Keep, Payload::Rest(bytes)) => bytes,
+            (Payloads::Keep, Payload::Of(_)) | (Payloads::LeaveOut, _) => payload,
+        };
         let row = u32::try_from(self.n_rows()).ok().filter(|&row| row != NONE).ok_or(Full)?;
         if !self.postings.has_room(terms.len()) {
             return Err(Full);
@@ -191,6 +195,13 @@ impl Rack {
         if self.n_dead() > (self.n_rows() / DEAD_SHARE).max(DEAD_MIN) {
             self.compact();
         } else if self.postings.is_due() {
+            self.postings.merge();
+        }
+    }
+
+    /// As [`Self::tidy`], while rows come in and nobody asks: only what would take too much room.
+    pub(super) fn tidy_filling(&mut self) {
+        if self.postings.is_overfull() {
             self.postings.merge();
         }
     }

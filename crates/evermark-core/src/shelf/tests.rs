@@ -1,7 +1,7 @@
 //! What a shelf alone promises. That it answers as the exact index does is checked in evermark-sim, on long random lives.
 
 use super::best::Best;
-use super::names::{NONE, Names};
+use super::names::{NONE, Names, fingerprint};
 use super::postings::Postings;
 use super::vectors::{Stored, Vectors, pack};
 use super::*;
@@ -156,6 +156,32 @@ fn postings_are_merged_and_renumbered() {
     assert!(postings.recent(&[5]).is_empty());
     postings.rebuild(|_| None);
     assert_eq!(postings.of(1), (&[][..], &[][..]));
+}
+
+#[test]
+fn many_postings_are_merged_as_few_are() {
+    // Words of a language: some in nearly every row, most in few; their fingerprints are spread evenly.
+    let term = |n: u32| fingerprint(&n.to_le_bytes());
+    let terms = |row: u32| {
+        let mut terms: Vec<u64> = (1..20).map(|n| term(row.wrapping_mul(n * n) % (7 << n.min(9)))).collect();
+        terms.sort_unstable();
+        terms
+    };
+    let (mut at_once, mut bit_by_bit) = (Postings::default(), Postings::default());
+    for row in 0..600 {
+        at_once.add(row, &terms(row));
+        bit_by_bit.add(row, &terms(row));
+        bit_by_bit.merge();
+    }
+    assert!(at_once.tail().len() > 4096, "{}", at_once.tail().len());
+    at_once.merge();
+    for row in 0..600 {
+        for term in terms(row) {
+            assert_eq!(at_once.of(term), bit_by_bit.of(term));
+            assert!(at_once.of(term).0.contains(&row));
+        }
+    }
+    assert_eq!(at_once.bytes(), bit_by_bit.bytes());
 }
 
 #[test]

@@ -31,38 +31,72 @@ pub(super) struct Packed(Vec<i16>);
 /// A row's vector.
 #[derive(Debug)]
 pub(super) struct Stored {
-    coarse: Vec<i8>,
-    left: Vec<i8>,
+    /// The coarse components, then what they leave over.
+    components: Vec<i8>,
     factor: f32,
 }
+
+/// Sums and maxima are taken side by side in so many lanes: one after the other, each would wait for the one before.
+const LANES: usize = 16;
 
 impl Stored {
     /// `None` when the vector points nowhere.
     pub(super) fn of(vector: &[f32]) -> Option<Self> {
-        let largest = vector.iter().fold(0.0_f32, |largest, component| largest.max(component.abs()));
-        // Not a number is in no comparison: the sum tells.
-        let is_finite = largest.is_finite() && vector.iter().sum::<f32>().is_finite();
-        let by = ROW_MAX / largest;
-        if largest <= 0.0 || !is_finite || !by.is_finite() {
-            // All zeros, not finite, or so small or large that 32 bits do not do: rare, and decided where it always is.
-            let unit = vector::unit(vector)?;
-            let largest = unit.iter().fold(0.0_f32, |largest, component| largest.max(component.abs()));
-            return Some(Self::scaled(&unit, ROW_MAX / largest));
+        if let Some(stored) = dispatch!(Level::new(), simd => Self::scaled(simd, vector)) {
+            return Some(stored);
         }
-        Some(Self::scaled(vector, by))
+        // All zeros, not finite, or so small or large that 32 bits do not do: rare, and decided where it always is.
+        let unit = vector::unit(vector)?;
+        dispatch!(Level::new(), simd => Self::scaled(simd, &unit))
     }
 
-    fn scaled(vector: &[f32], by: f32) -> Self {
-        let coarse: Vec<i8> = vector.iter().map(|&component| rounded(component * by)).collect();
-        let left = |(&component, &coarse): (&f32, &i8)| rounded((component * by - f32::from(coarse)) * LEFT_SCALE);
-        let left: Vec<i8> = vector.iter().zip(&coarse).map(left).collect();
-        let square = |(&coarse, &left): (&i8, &i8)| (f32::from(coarse) + f32::from(left) / LEFT_SCALE).powi(2);
-        let length = coarse.iter().zip(&left).map(square).sum::<f32>().sqrt();
-        Self { coarse, left, factor: 1.0 / (length * QUESTION_MAX) }
+    /// `None` when 32 bits do not do.
+    #[inline(always)]
+    fn scaled<S: Simd>(_: S, vector: &[f32]) -> Option<Self> {
+        let (mut largest, mut sum) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+        for chunk in chunks(vector) {
+            for lane in 0..LANES {
+                largest[lane] = largest[lane].max(chunk[lane].abs());
+                sum[lane] += chunk[lane];
+            }
+        }
+        let largest = largest.into_iter().fold(0.0, f32::max);
+        let by = ROW_MAX / largest;
+        // Not a number is in no comparison: the sum tells.
+        if largest <= 0.0 || !by.is_finite() || !largest.is_finite() || !sum.into_iter().sum::<f32>().is_finite() {
+            return None;
+        }
+        let mut components = vec![0; 2 * vector.len()];
+        let (coarse, left) = components.split_at_mut(vector.len());
+        let mut square = [0.0_f32; LANES];
+        let places = coarse.chunks_mut(LANES).zip(left.chunks_mut(LANES));
+        for (chunk, (coarse, left)) in chunks(vector).zip(places) {
+            let (mut rough, mut rest) = ([0; LANES], [0; LANES]);
+            for lane in 0..LANES {
+                let component = chunk[lane] * by;
+                rough[lane] = rounded(component);
+                rest[lane] = rounded((component - f32::from(rough[lane])) * LEFT_SCALE);
+                square[lane] += (f32::from(rough[lane]) + f32::from(rest[lane]) / LEFT_SCALE).powi(2);
+            }
+            coarse.copy_from_slice(&rough[..coarse.len()]);
+            left.copy_from_slice(&rest[..left.len()]);
+        }
+        let length = square.into_iter().sum::<f32>().sqrt();
+        Some(Self { components, factor: 1.0 / (length * QUESTION_MAX) })
     }
 }
 
+/// Returns a vector's components, so many at a time, the last ones filled up with zeros.
+#[inline(always)]
+fn chunks(vector: &[f32]) -> impl Iterator<Item = [f32; LANES]> {
+    let (whole, rest) = vector.as_chunks::<LANES>();
+    let mut last = [0.0; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    whole.iter().copied().chain((!rest.is_empty()).then_some(last))
+}
+
 /// Rounds half away from zero, in a form that needs no call: the library's takes longer than all the rest.
+#[inline(always)]
 fn rounded(component: f32) -> i8 {
     (component + 0.5_f32.copysign(component)) as i32 as i8
 }
@@ -75,8 +109,9 @@ impl Vectors {
     /// Adds a row's vector and returns its place; `None` when there is none left.
     pub(super) fn put(&mut self, row: u32, stored: &Stored) -> Option<u32> {
         let place = u32::try_from(self.rows.len()).ok()?;
-        extend(&mut self.coarse, &stored.coarse);
-        extend(&mut self.left, &stored.left);
+        let (coarse, left) = stored.components.split_at(self.width);
+        extend(&mut self.coarse, coarse);
+        extend(&mut self.left, left);
         push(&mut self.factors, stored.factor);
         push(&mut self.rows, row);
         Some(place)
