@@ -27,6 +27,7 @@ use evermark_core::reconcile::Stamp;
 use evermark_core::text;
 use evermark_models::provider::MODEL_MISSING;
 use evermark_store::jobs::{Claim, Reason};
+use evermark_store::ledger::Ledger;
 use evermark_store::ledger::catalog::{Entry, FileRecord, MessageRef, State};
 use std::collections::{HashMap, HashSet};
 use std::sync::MutexGuard;
@@ -92,7 +93,7 @@ impl Inner {
         self.heal()?;
         let mut unflushed = self.writer()?;
         let ledger = self.ledger();
-        let files = self.upkeep.gate.files_max(self.settings.files_per_tick);
+        let files = self.files_now(&ledger, &mut unflushed)?;
         let passage = self.passage(&mut unflushed)?;
         let claims = match passage {
             Passage::Closed(wait) => return Ok(Tick::Idle(wait)),
@@ -136,6 +137,15 @@ impl Inner {
             self.upkeep.gate.space_was_freed();
         }
         Ok(if unflushed.is_refused && !was_refused { Tick::Idle(LOOK) } else { Tick::Worked })
+    }
+
+    /// Returns how many files the next round takes: those that are urgent alone, so that they are searchable the sooner, but not
+    /// twice in a row, so that the others come on too.
+    fn files_now(&self, ledger: &Ledger, unflushed: &mut Unflushed) -> Result<usize, Error> {
+        let files = self.upkeep.gate.files_max(self.settings.files_per_tick);
+        let urgent = if unflushed.was_urgent { 0 } else { ledger.urgent_jobs(files)? };
+        unflushed.was_urgent = urgent > 0;
+        Ok(if urgent > 0 { urgent } else { files })
     }
 
     /// Locks what is indexed and not durable yet. After a panic in the middle nobody knows what that is: it is forgotten, the

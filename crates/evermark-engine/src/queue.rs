@@ -10,22 +10,27 @@ use std::time::Duration;
 impl Inner {
     /// Has a file compared with the index, before any backlog: somebody may wait for it.
     pub(crate) fn enqueue(&self, path: &str) -> Result<(), Error> {
-        self.enqueue_as(path, Priority::Interactive)
+        self.enqueue_all(&[Self::job_of(path, self.vault.look(path), Priority::Interactive)])
     }
 
-    pub(crate) fn enqueue_as(&self, path: &str, priority: Priority) -> Result<(), Error> {
-        let (reason, fingerprint) = match self.vault.look(path) {
+    /// Returns the job of comparing a file with the index that was found like this.
+    pub(crate) fn job_of(path: &str, seen: Seen, priority: Priority) -> NewJob {
+        let (reason, fingerprint) = match seen {
             Seen::Present(stamp) => (Reason::Changed, Fingerprint::Stamp(stamp)),
             Seen::Absent { parent_listed: true } => (Reason::Gone, Fingerprint::Gone),
             // Not a file one can look at: the indexer will say what it is.
             Seen::Absent { parent_listed: false } | Seen::Unknown => (Reason::Changed, Fingerprint::Unknown),
         };
-        let job = NewJob { path: path.to_owned(), reason, priority, fingerprint };
+        NewJob { path: path.to_owned(), reason, priority, fingerprint }
+    }
+
+    pub(crate) fn enqueue_all(&self, jobs: &[NewJob]) -> Result<(), Error> {
         // Under this lock whoever claims the job finds it counted. A job that is there already for this very content is
         // counted already, or parked and nobody's to wait for.
         let mut pending = self.pending.lock().expect(POISON);
-        if self.ledger().enqueue(&[job])? > 0 {
-            *pending.entry(path.to_owned()).or_default() += 1;
+        let are_news = self.ledger().enqueue(jobs)?;
+        for (job, _) in jobs.iter().zip(are_news).filter(|(_, is_news)| *is_news) {
+            *pending.entry(job.path.clone()).or_default() += 1;
         }
         drop(pending);
         self.tasks.indexer.ring();

@@ -6,12 +6,16 @@ use crate::status::{FileProblem, ProgressMark, SyncReport};
 use crate::tasks::{Bell, Tick};
 use evermark_core::markdown::{FileKind, place};
 use evermark_core::reconcile::{self, Confirmed, Decision, Guard, Known, Policy, RootIdentity, Seen};
-use evermark_store::jobs::Priority;
+use evermark_store::jobs::{NewJob, Priority};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 /// How often it is looked whether index and ledger are still in their places: two `stat` calls.
 const HEAL_INTERVAL: Duration = Duration::from_secs(1);
+/// Files that the ledger is told of in one transaction.
+const ENQUEUED_AT_ONCE: usize = 64;
+/// Of the files that one round indexes, this share may become urgent at every look, however many already are.
+const ALWAYS_SHARE: usize = 4;
 
 /// What sweeps remember between rounds. Nothing of it matters after a restart.
 #[derive(Default)]
@@ -58,7 +62,10 @@ impl Sweeps {
 /// What one round of looking came to.
 #[derive(Default)]
 struct Looked {
-    enqueued: u64,
+    /// Files to be indexed that the ledger was not told of yet.
+    new: Vec<NewJob>,
+    /// The same, of files that were known, with how many bytes longer or shorter they are.
+    changed: Vec<(u64, NewJob)>,
     suspects: Vec<String>,
     confirmed: Vec<String>,
 }
@@ -113,22 +120,21 @@ impl Inner {
     /// Looks at single files. A path that is a folder is looked at with all that is in it.
     fn look_at(&self, sweeps: &mut Sweeps, paths: BTreeSet<String>) -> Result<(), Error> {
         let ledger = self.ledger();
-        for path in paths {
-            if place(&path).is_none() {
+        let mut looked = Looked::default();
+        let mut look = |path: &str| {
+            if place(path).is_none() {
                 // A folder that came, went or was renamed: its files have no events of their own.
-                self.sweep_under(sweeps, &path)?;
-                continue;
+                return self.sweep_under(sweeps, path);
             }
-            if !is_indexed_kind(&path) {
-                continue;
+            if !is_indexed_kind(path) {
+                return Ok(());
             }
-            let known = ledger.file(&path)?.map(|row| row.known);
-            let seen = self.vault.look(&path);
-            let mut looked = Looked::default();
-            self.act(&path, known.as_ref(), seen, sweeps, &mut looked)?;
-            self.settle_removals(looked, sweeps)?;
-        }
-        Ok(())
+            let known = ledger.file(path)?.map(|row| row.known);
+            self.act(path, known.as_ref(), self.vault.look(path), sweeps, &mut looked)
+        };
+        let done = paths.iter().try_for_each(|path| look(path));
+        // Nobody tells again of what was seen before something failed.
+        self.settle(looked, sweeps).and(done)
     }
 
     fn sweep_under(&self, sweeps: &mut Sweeps, under: &str) -> Result<(), Error> {
@@ -156,7 +162,7 @@ impl Inner {
             let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
             self.act(&path, None, seen, sweeps, &mut looked)?;
         }
-        self.settle_removals(looked, sweeps)
+        self.settle(looked, sweeps)
     }
 
     /// Returns the paths of files in a folder that could not be understood; the empty path is the whole vault.
@@ -204,7 +210,7 @@ impl Inner {
             let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
             self.act(&path, None, seen, sweeps, &mut looked)?;
         }
-        self.settle_removals(looked, sweeps)?;
+        self.settle(looked, sweeps)?;
         self.vault.sweep(&report.leftovers);
         self.vault.tend();
         sweeps.swept_at = Some(self.world.monotonic());
@@ -244,7 +250,7 @@ impl Inner {
                     && ledger.job(path)?.is_some()
                 {
                     // It was never understood, and is gone: nothing else ends its job.
-                    self.enqueue_seen(path, known, looked)?;
+                    self.enqueue_seen(path, known, seen, looked)?;
                 }
             }
             Decision::Hash => match self.vault.read(path, self.settings.file_bytes_max) {
@@ -253,9 +259,9 @@ impl Inner {
                     ledger.verified(&[(path.to_owned(), file.stamp)])?;
                 }
                 // What cannot be read is the indexer's to report, with the file's name on it.
-                Ok(_) | Err(_) => self.enqueue_seen(path, known, looked)?,
+                Ok(_) | Err(_) => self.enqueue_seen(path, known, seen, looked)?,
             },
-            Decision::Enqueue => self.enqueue_seen(path, known, looked)?,
+            Decision::Enqueue => self.enqueue_seen(path, known, seen, looked)?,
             Decision::Settle(until_us) => {
                 sweeps.later.insert(path.to_owned(), until_us);
             }
@@ -269,14 +275,49 @@ impl Inner {
         Ok(())
     }
 
-    /// Has a file indexed. An edit comes before files that nobody has seen yet: of those there may be a whole vault.
-    fn enqueue_seen(&self, path: &str, known: Option<&Known>, looked: &mut Looked) -> Result<(), Error> {
-        looked.enqueued += 1;
-        self.enqueue_as(path, if known.is_some() { Priority::Interactive } else { Priority::Background })
+    /// Has a file indexed. Those that were known wait until all are looked at.
+    fn enqueue_seen(&self, path: &str, known: Option<&Known>, seen: Seen, looked: &mut Looked) -> Result<(), Error> {
+        if let Some(known) = known {
+            let by = if let Seen::Present(stamp) = seen { stamp.size.abs_diff(known.stamp.size) } else { u64::MAX };
+            looked.changed.push((by, Self::job_of(path, seen, Priority::Background)));
+            return Ok(());
+        }
+        looked.new.push(Self::job_of(path, seen, Priority::Background));
+        if looked.new.len() >= ENQUEUED_AT_ONCE {
+            self.enqueue_all(&looked.new)?;
+            looked.new.clear();
+        }
+        Ok(())
     }
 
-    /// Removes what is surely gone, unless so much is gone that it is more likely an accident.
-    fn settle_removals(&self, looked: Looked, sweeps: &mut Sweeps) -> Result<(), Error> {
+    /// Tells the ledger what is to be indexed. An edit comes before files that nobody has seen yet: of those there may be a whole
+    /// vault. More edits at once than one round takes are no longer somebody's: those above that wait with the rest, so that the
+    /// next one does not wait for them. Of many, those come first that have changed least in size: what a person saves
+    /// amid a pile is likely among them, and they are the quickest to index.
+    fn enqueue_looked(&self, looked: &mut Looked) -> Result<(), Error> {
+        let ledger = self.ledger();
+        let mut changed = Vec::new();
+        for (by, job) in looked.changed.drain(..) {
+            // What a sweep finds changed may have waited since the one before.
+            if !ledger.has_job(&job)? {
+                changed.push((by, job));
+            }
+        }
+        if !changed.is_empty() {
+            changed.sort_by_key(|(by, _)| *by);
+            let at_once = self.settings.files_per_tick;
+            let room = at_once.saturating_sub(ledger.urgent_jobs(at_once)?).max(at_once / ALWAYS_SHARE);
+            changed.iter_mut().take(room).for_each(|(_, job)| job.priority = Priority::Interactive);
+        }
+        let mut jobs: Vec<NewJob> = changed.into_iter().map(|(_, job)| job).collect();
+        jobs.append(&mut looked.new);
+        jobs.chunks(ENQUEUED_AT_ONCE).try_for_each(|jobs| self.enqueue_all(jobs))
+    }
+
+    /// Ends a round of looking: has indexed what is new, and removes what is surely gone, unless so much is gone that it is more
+    /// likely an accident.
+    fn settle(&self, mut looked: Looked, sweeps: &mut Sweeps) -> Result<(), Error> {
+        self.enqueue_looked(&mut looked)?;
         if looked.confirmed.is_empty() {
             if looked.suspects.is_empty() {
                 sweeps.held = None;
@@ -298,9 +339,9 @@ impl Inner {
             }
             Guard::Proceed { .. } => {
                 sweeps.held = None;
-                for path in looked.confirmed {
-                    self.enqueue(&path)?;
-                }
+                let gone = |path: &String| Self::job_of(path, self.vault.look(path), Priority::Interactive);
+                let jobs: Vec<NewJob> = looked.confirmed.iter().map(gone).collect();
+                jobs.chunks(ENQUEUED_AT_ONCE).try_for_each(|jobs| self.enqueue_all(jobs))?;
             }
         }
         Ok(())

@@ -29,6 +29,8 @@ const AHEAD_MAX: Duration = Duration::from_secs(60 * 60);
 /// Of the jobs claimed at once, one in so many is for the newest urgent one: when many files are changed at a stroke, an edit
 /// that comes after them does not wait for them all.
 const NEWEST_SHARE: i64 = 4;
+const COUNT_URGENT: &str = "SELECT count(*) FROM (SELECT 1 FROM jobs
+    WHERE lease_token IS NULL AND parked = 0 AND priority = 0 AND next_at_us <= ?1 LIMIT ?2)";
 /// How much of an error's text is kept.
 const ERROR_CHARS_MAX: usize = 1000;
 
@@ -160,9 +162,9 @@ pub struct JobStats {
 }
 
 impl Ledger {
-    /// Adds jobs, all together, and returns how many were new. A job for the same source is left as it is, parked or not; a
+    /// Adds jobs, all together, and says of each whether it was new. A job for the same source is left as it is, parked or not; a
     /// job for another source of the same path is replaced, and un-parked.
-    pub fn enqueue(&self, jobs: &[NewJob]) -> Result<u64> {
+    pub fn enqueue(&self, jobs: &[NewJob]) -> Result<Vec<bool>> {
         self.reach(ENQUEUE, "enqueue")?;
         let now_us = self.world().now_us();
         self.transaction("enqueue", |transaction| {
@@ -175,16 +177,33 @@ impl Ledger {
                      parked = 0, first_failed_at_us = NULL, error_class = NULL, error = NULL
                  WHERE fingerprint <> ?4",
             )?;
-            let mut n_new = 0;
-            for NewJob { path, reason, priority, fingerprint } in jobs {
+            let mut put = |NewJob { path, reason, priority, fingerprint }: &NewJob| {
                 let params = params![path, reason.name(), *priority as i64, fingerprint.to_string(), now_us];
-                n_new += statement.execute(params)? as u64;
-            }
-            Ok(n_new)
+                Ok(statement.execute(params)? > 0)
+            };
+            jobs.iter().map(&mut put).collect()
         })
         .inspect(|_| {
             self.seen_at_us.fetch_max(now_us, Ordering::AcqRel);
         })
+    }
+
+    /// Tells whether there is such a job already, for the same source.
+    pub fn has_job(&self, job: &NewJob) -> Result<bool> {
+        self.lock()
+            .prepare_cached("SELECT 1 FROM jobs WHERE path = ?1 AND fingerprint = ?2")
+            .and_then(|mut statement| statement.exists(params![job.path, job.fingerprint.to_string()]))
+            .map_err(self.on("look up a job"))
+    }
+
+    /// Counts urgent jobs that are due, up to `limit`.
+    pub fn urgent_jobs(&self, limit: usize) -> Result<usize> {
+        let (now_us, limit) = (self.world().now_us(), i64::try_from(limit).unwrap_or(i64::MAX));
+        self.lock()
+            .prepare_cached(COUNT_URGENT)
+            .and_then(|mut statement| statement.query_row([now_us, limit], |row| row.get::<_, i64>(0)))
+            .map(|n| usize::try_from(n).unwrap_or_default())
+            .map_err(self.on("count jobs"))
     }
 
     /// Takes up to `limit` jobs that are due: the urgent first, the oldest of them first; where more are urgent, a few of
@@ -233,10 +252,7 @@ impl Ledger {
                     .execute([now_us])?;
             }
             let urgent: i64 = transaction
-                .prepare_cached(
-                    "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lease_token IS NULL AND parked = 0 AND priority = 0
-                         AND next_at_us <= ?1 LIMIT ?2)",
-                )?
+                .prepare_cached(COUNT_URGENT)?
                 .query_row(params![now_us, limit.saturating_add(1)], |row| row.get(0))?;
             let newest = if urgent > limit { limit / NEWEST_SHARE } else { 0 };
             let mut statement = transaction.prepare_cached(

@@ -23,6 +23,8 @@ pub(crate) struct Unflushed {
     pub(super) bytes: u64,
     /// The last flush failed: nothing more is taken on before one succeeds.
     pub(crate) is_refused: bool,
+    /// The last round took urgent files alone.
+    pub(super) was_urgent: bool,
     /// When the index was last flushed, on the monotonic clock.
     pub(super) flushed_at: Duration,
     pub(crate) rows_upserted: u64,

@@ -5,6 +5,7 @@ use evermark_core::memory::Role::User;
 use evermark_engine::Engine;
 use evermark_engine::search::Method;
 use evermark_engine::status::Verdict;
+use evermark_engine::ticks::Loop;
 use evermark_models::openai;
 use evermark_models::provider::Provider;
 use evermark_sim::stub_embeddings::{Answer, StubEmbeddings};
@@ -50,6 +51,58 @@ fn an_edit_by_hand_is_found_and_the_old_words_are_not() {
     engine.quiesce().expect("synced");
     assert_eq!(search(&engine, "user0", "heron").episodes.len(), 0);
     assert_eq!(subjects(&search(&engine, "user0", "kingfisher")), ["The kingfisher nests by the mill."]);
+}
+
+#[test]
+fn an_edit_does_not_wait_for_a_pile_that_came_before_it() {
+    let mut kit = Kit::new();
+    kit.settings.files_per_tick = 4;
+    kit.settings.sweep_interval = Duration::ZERO;
+    let users: Vec<String> = (0..30).map(|n| format!("user{n:02}")).collect();
+    let write = |user: &str, bird: &str| {
+        kit.write(&path_of(user), &episode_file(user, &[("ep_1", &format!("The {bird} nests by the mill."))]));
+    };
+    users.iter().for_each(|user| write(user, "heron"));
+    let engine = kit.open();
+    engine.quiesce().expect("synced");
+    let (edited, pile) = users.split_last().expect("users");
+    pile.iter().for_each(|user| write(user, "kingfisher"));
+    engine.tick(Loop::Reconcile).expect("ticked");
+    write(edited, "kingfisher");
+    engine.tick(Loop::Reconcile).expect("ticked");
+    let n_found =
+        |users: &[String]| users.iter().filter(|user| !search(&engine, user, "kingfisher").episodes.is_empty()).count();
+    // One round is of what came first, and one of what waits behind it.
+    let mut rounds = 0;
+    while n_found(std::slice::from_ref(edited)) == 0 {
+        engine.tick(Loop::Indexer).expect("ticked");
+        rounds += 1;
+    }
+    assert!(rounds <= 3, "{rounds}");
+    assert!(n_found(pile) <= 12);
+    engine.quiesce().expect("synced");
+    assert_eq!(n_found(&users), users.len());
+}
+
+#[test]
+fn a_small_edit_amid_a_pile_does_not_wait_for_it() {
+    let mut kit = Kit::new();
+    kit.settings.files_per_tick = 4;
+    kit.settings.sweep_interval = Duration::ZERO;
+    let users: Vec<String> = (0..30).map(|n| format!("user{n:02}")).collect();
+    let write = |user: &str, says: &str| kit.write(&path_of(user), &episode_file(user, &[("ep_1", says)]));
+    users.iter().for_each(|user| write(user, "The heron nests by the mill."));
+    let engine = kit.open();
+    engine.quiesce().expect("synced");
+    let (edited, pile) = users.split_last().expect("users");
+    pile.iter().for_each(|user| write(user, "The kingfisher, which nobody has seen for years, nests by the mill."));
+    write(edited, "The bittern nests by the mill.");
+    engine.tick(Loop::Reconcile).expect("ticked");
+    engine.tick(Loop::Indexer).expect("ticked");
+    assert_eq!(search(&engine, edited, "bittern").episodes.len(), 1);
+    engine.quiesce().expect("synced");
+    assert!(engine.verify(&mut |_| {}).expect("verified").is_clean());
+    assert!(pile.iter().all(|user| search(&engine, user, "kingfisher").episodes.len() == 1));
 }
 
 #[test]
