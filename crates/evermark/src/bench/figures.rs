@@ -195,10 +195,13 @@ pub(super) fn remarks(size: &Value, limits: &Value) -> Vec<String> {
     let mut remarks = vec![
         format!("ingest cannot be faster than: {}", parts.collect::<Vec<_>>().join(", ")),
         format!(
-            "samples: {} edits idle, {} under ingest; searches during ingest {}, compaction {} ({} s of it), rebuild {}",
+            "samples: {} edits idle, {} under ingest, {} beside replaced files; searches during ingest {}, replacing {}, \
+             compaction {} ({} s of it), rebuild {}",
             n("/edits/idle/n"),
             n("/edits/ingest/n"),
+            n("/edits/replacing/n"),
             n("/during/ingest/took/n"),
+            n("/during/replacing/took/n"),
             n("/during/compaction/took/n"),
             measure::figure(size, "/during/compaction/seconds", 1),
             n("/during/rebuild/took/n")

@@ -3,6 +3,8 @@
 //! The root's days are dealt out to groups. Two groups are sets of files that are replaced as a whole, each in two versions; the
 //! others are for those who edit. So the root stays as large as it was made. A set is dropped only when the other is nearly done,
 //! so that there is always something to do, and never before it was indexed itself, so that all that is dropped is done.
+//!
+//! At the very end the same files come once more, as those of other users: files that nobody has seen. The root grows by them.
 
 use super::ask::Place;
 use crate::bench::generate::{self, FIRST_DAY, Spec};
@@ -13,6 +15,7 @@ use anyhow::{Context, ensure};
 use evermark_core::markdown::DailyFile;
 use jiff::civil::Date;
 use serde_json::json;
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,6 +25,9 @@ const SETS: usize = 2;
 const VERSIONS: u64 = 2;
 /// At least so many groups: half of the root's days are left to those who edit.
 pub(super) const GROUPS_MIN: usize = 4;
+/// What made-up users are called, and what the number of those who come later begins with: more than a root has.
+const USER: &str = "user_";
+const LATER: u32 = 91;
 const GLANCE: Duration = Duration::from_millis(100);
 /// Nobody waits for longer until a batch is indexed.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -125,6 +131,24 @@ impl Stir {
         Ok(((began, clock::now()), n_dropped))
     }
 
+    /// Drops files that are new, batch after batch, until it is `enough` or there are no more, and waits until all are searchable.
+    /// Returns when, and how many facts that were.
+    pub(super) fn import(
+        &mut self,
+        place: &Place,
+        enough: impl Fn() -> bool,
+    ) -> anyhow::Result<((Instant, Instant), u64)> {
+        let batches = std::mem::take(&mut self.batches).into_iter().zip(LATER..);
+        self.batches = batches.map(|(batch, number)| batch.renamed(&format!("{USER}{number}"))).collect();
+        self.next = 0;
+        let n_batches = self.batches.len();
+        let n_dropped = Cell::new(0);
+        self.until(place, || {
+            n_dropped.set(n_dropped.get() + 1);
+            enough() || n_dropped.get() == n_batches
+        })
+    }
+
     /// Waits until the batch is found, and nothing waits.
     fn wait_for(&self, at: usize, place: &Place) -> anyhow::Result<()> {
         self.find(at, place, usize::MAX)?;
@@ -172,11 +196,20 @@ impl Batch {
         fastrand::Rng::with_seed(facts.len() as u64).shuffle(&mut probes);
         Self { n_facts: facts.len() as u64, files, probes }
     }
+
+    /// Returns the same files of users whose names begin like this.
+    fn renamed(self, users: &str) -> Self {
+        let renamed = |(path, bytes): (PathBuf, Vec<u8>)| {
+            let text = String::from_utf8_lossy(&bytes).replace(USER, users);
+            (PathBuf::from(path.to_string_lossy().replace(USER, users)), text.into_bytes())
+        };
+        Self::of(self.files.into_iter().map(renamed).collect())
+    }
 }
 
 /// Returns the user and the day of a made-up root's file.
 fn whose(path: &Path) -> Option<(u32, Date)> {
-    let user = path.components().find_map(|part| part.as_os_str().to_str()?.strip_prefix("user_")?.parse().ok())?;
+    let user = path.components().find_map(|part| part.as_os_str().to_str()?.strip_prefix(USER)?.parse().ok())?;
     let name = path.file_stem()?.to_str()?;
     let day = name.get(name.len().checked_sub("2026-01-01".len())?..)?.parse().ok()?;
     Some((user, day))

@@ -144,22 +144,30 @@ impl<'a> Trial<'a> {
         note(format_args!("  p99 {} ms; writing files anew …", idle["p99_ms"]));
         let mut stir = Stir::new(self.root, self.spec, groups, &self.folder.join("stage"))?;
         let stop = AtomicBool::new(false);
-        let (spans, asked, busy) = std::thread::scope(|scope| {
+        let (spans, asked) = std::thread::scope(|scope| {
             let searcher = scope.spawn(|| keep_asking(place, &self.requests, PACE, &stop));
             let done = self.disturb(files, &mut stir, place);
             stop.store(true, Ordering::Release);
             let asked = searcher.join().map_err(|_| anyhow!("the thread that searches panicked"))??;
-            let (spans, busy) = done?;
-            Ok::<_, anyhow::Error>((spans, asked, busy))
+            Ok::<_, anyhow::Error>((done?, asked))
         })?;
         let names = METHODS.map(|(name, _)| name);
         let mut during = Map::new();
-        for (name, spans) in [("ingest", &spans.ingest), ("compaction", &spans.compaction), ("rebuild", &spans.rebuild)]
-        {
+        let all = [
+            ("ingest", &spans.ingest.spans),
+            ("replacing", &spans.replacing.spans),
+            ("compaction", &spans.compaction),
+            ("rebuild", &spans.rebuild),
+        ];
+        for (name, spans) in all {
             during.insert(name.to_owned(), within(&asked, spans, &names));
         }
-        during["ingest"]["facts_per_s"] = spans.facts_per_s.round().into();
-        Ok((during.into(), json!({ "idle": idle, "ingest": busy })))
+        let mut edits = Map::from_iter([("idle".to_owned(), idle)]);
+        for (name, busy) in [("ingest", spans.ingest), ("replacing", spans.replacing)] {
+            during[name]["facts_per_s"] = busy.facts_per_s.round().into();
+            edits.insert(name.to_owned(), latencies(busy.edits));
+        }
+        Ok((during.into(), edits.into()))
     }
 
     /// Asks once for every user: whatever is kept for a user in memory is there then.
@@ -196,15 +204,39 @@ impl<'a> Trial<'a> {
         Ok(latencies(took))
     }
 
-    /// Drops files while people edit, then merges, then rebuilds.
-    fn disturb(&self, files: Files, stir: &mut Stir, place: &Place) -> anyhow::Result<(Spans, Value)> {
+    /// Drops files while people edit, merges, rebuilds, and drops files that are new while people edit.
+    fn disturb(&self, files: Files, stir: &mut Stir, place: &Place) -> anyhow::Result<Spans> {
         let mut spans = Spans::default();
+        let mut files = files.split(EDITORS);
         note("  dropping them while others are edited …");
+        let replacing = self.edit_beside(&mut files, place, |enough| stir.until(place, enough))?;
+        note("  merging …");
+        let limit = Duration::from_secs(self.args.repeat_seconds.into());
+        spans.compaction = repeated(limit, || {
+            stir.one(place)?;
+            work(place, "/api/v1/evermark/index/compact")
+        })?;
+        note("  rebuilding …");
+        spans.rebuild = repeated(limit, || work(place, "/api/v1/evermark/index/rebuild"))?;
+        let client = Client::new(&place.url, None);
+        ensure!(waiting(&client)? == Some(0), "files wait after a rebuild");
+        note("  dropping files that are new while others are edited …");
+        let ingest = self.edit_beside(&mut files, place, |enough| stir.import(place, enough))?;
+        Ok(Spans { ingest, replacing, ..spans })
+    }
+
+    /// Has people edit files, each their own, while `drop` drops others, until it is told that it is enough.
+    fn edit_beside(
+        &self,
+        files: &mut [Files],
+        place: &Place,
+        drop: impl FnOnce(&dyn Fn() -> bool) -> anyhow::Result<((Instant, Instant), u64)>,
+    ) -> anyhow::Result<Busy> {
         let left = AtomicU32::new(self.args.edits);
         let over = AtomicBool::new(false);
         let began = clock::now();
-        let took = std::thread::scope(|scope| {
-            let editors = files.split(EDITORS).into_iter().map(|mut part| {
+        std::thread::scope(|scope| {
+            let editors = files.iter_mut().map(|part| {
                 let (left, over) = (&left, &over);
                 scope.spawn(move || -> anyhow::Result<Vec<Duration>> {
                     let mut wire = Wire::connect(&place.url)?;
@@ -216,40 +248,35 @@ impl<'a> Trial<'a> {
                 })
             });
             let editors = editors.collect::<Vec<_>>();
-            let is_enough =
-                || editors.iter().all(|editor| editor.is_finished()) || began.elapsed() > LONG || self.args.edits == 0;
-            let stirred = stir.until(place, is_enough);
+            let dropped = drop(&|| {
+                editors.iter().all(|editor| editor.is_finished()) || began.elapsed() > LONG || self.args.edits == 0
+            });
             over.store(true, Ordering::Release);
-            let mut took = Vec::new();
+            let mut edits = Vec::new();
             for editor in editors {
-                took.extend(editor.join().map_err(|_| anyhow!("a thread that edits panicked"))??);
+                edits.extend(editor.join().map_err(|_| anyhow!("a thread that edits panicked"))??);
             }
-            let (span, n_facts) = stirred?;
+            let (span, n_facts) = dropped?;
             #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-            let rate = n_facts as f64 / (span.1 - span.0).as_secs_f64();
-            (spans.facts_per_s, spans.ingest) = (rate, vec![span]);
-            Ok::<_, anyhow::Error>(took)
-        })?;
-
-        note("  merging …");
-        let limit = Duration::from_secs(self.args.repeat_seconds.into());
-        spans.compaction = repeated(limit, || {
-            stir.one(place)?;
-            work(place, "/api/v1/evermark/index/compact")
-        })?;
-        note("  rebuilding …");
-        spans.rebuild = repeated(limit, || work(place, "/api/v1/evermark/index/rebuild"))?;
-        let client = Client::new(&place.url, None);
-        ensure!(waiting(&client)? == Some(0), "files wait after a rebuild");
-        Ok((spans, latencies(took)))
+            let facts_per_s = n_facts as f64 / (span.1 - span.0).as_secs_f64();
+            Ok(Busy { spans: vec![span], facts_per_s, edits })
+        })
     }
+}
+
+/// Files dropped while others were edited.
+#[derive(Default)]
+struct Busy {
+    spans: Vec<(Instant, Instant)>,
+    facts_per_s: f64,
+    edits: Vec<Duration>,
 }
 
 /// When what went on.
 #[derive(Default)]
 struct Spans {
-    ingest: Vec<(Instant, Instant)>,
-    facts_per_s: f64,
+    ingest: Busy,
+    replacing: Busy,
     compaction: Vec<(Instant, Instant)>,
     rebuild: Vec<(Instant, Instant)>,
 }
