@@ -141,14 +141,14 @@ fn by_time(order: Order, a: &Memory, b: &Memory) -> Ordering {
 }
 
 impl Index for ExactIndex {
-    fn upsert(&self, rows: &[Indexable]) -> Result<(), IndexError> {
-        for row in rows {
+    fn upsert(&self, rows: Vec<Indexable>) -> Result<(), IndexError> {
+        for row in &rows {
             row.vector.as_deref().map_or(Ok(()), |vector| self.check_width(vector))?;
         }
         let mut state = self.state();
         for row in rows {
             let key = row.memory.key();
-            state.rows.insert(key.clone(), row.clone());
+            state.rows.insert(key.clone(), row);
             state.pending.insert(key);
         }
         Ok(())

@@ -227,7 +227,7 @@ pub trait Index: Send + Sync {
     /// Writes rows, replacing those with the same key.
     ///
     /// Errors: [`ErrorKind::Invalid`] when a vector's width is not the index's.
-    fn upsert(&self, rows: &[Indexable]) -> Result<(), IndexError>;
+    fn upsert(&self, rows: Vec<Indexable>) -> Result<(), IndexError>;
 
     /// Removes rows; keys that are not there are ignored.
     fn remove(&self, keys: &[MemoryKey]) -> Result<(), IndexError>;

@@ -70,7 +70,37 @@ struct Looked {
     /// The newest wish to see it indexed, from before it was read.
     ticket: Option<u64>,
     found: Result<Found, Error>,
-    marks: Vec<Digest32>,
+    marks: Vec<Marked>,
+}
+
+/// What is to be known of a memory when it is in the index.
+struct Marked {
+    key: MemoryKey,
+    /// What the ledger is to remember of it, when it has its vector, and when it has none.
+    mark: Digest32,
+    vectorless: Digest32,
+    /// The messages that an episode is of.
+    messages: Vec<MessageRef>,
+}
+
+impl Marked {
+    fn of(memory: &Memory, live: &Live) -> Self {
+        let digest = memory.digest();
+        let session = memory.session_id.as_ref().filter(|_| memory.kind() == Kind::Episode);
+        let messages = session.map_or_else(Vec::new, |session| {
+            memory
+                .message_ids
+                .iter()
+                .map(|id| MessageRef { session: session.clone(), message_id: id.clone() })
+                .collect()
+        });
+        Self {
+            key: memory.key(),
+            mark: entry_digest_of(digest, live, true),
+            vectorless: entry_digest_of(digest, live, false),
+            messages,
+        }
+    }
 }
 
 /// A file read for indexing.
@@ -80,8 +110,8 @@ struct Read {
     stamp: Stamp,
     digest: Digest32,
     reading: FileReading,
-    /// What the ledger is to remember of each memory, when it has its vector.
-    marks: Vec<Digest32>,
+    /// Of each memory in the reading, as long as it is there.
+    marks: Vec<Marked>,
     /// What the ledger says the file held, by key.
     before: HashMap<MemoryKey, Digest32>,
 }
@@ -261,7 +291,7 @@ impl Inner {
                 }
             }
         }
-        let Rows { rows, vectorless, retries } = self.rows_of(&read, &live);
+        let Rows { rows, vectorless, retries } = self.rows_of(&mut read, &live);
         self.reach("index.embedded")?;
         let bytes = rows.iter().map(weight).sum();
         if bytes > 0 && !self.fits_cap(unflushed.bytes, bytes, read.len())? {
@@ -272,13 +302,12 @@ impl Inner {
         }
         self.upkeep.gate.fitted(self.settings.files_per_tick);
         unflushed.bytes += bytes;
-        for chunk in rows.chunks(self.settings.flush_rows_max.max(1)) {
+        let upserted: HashSet<MemoryKey> = rows.iter().map(|row| row.memory.key()).collect();
+        for chunk in in_chunks(rows, self.settings.flush_rows_max) {
             live.index.upsert(chunk)?;
         }
-        unflushed.rows += rows.len();
-        unflushed.rows_upserted += rows.len() as u64;
-        let upserted: HashSet<MemoryKey> = rows.iter().map(|row| row.memory.key()).collect();
-        drop(rows);
+        unflushed.rows += upserted.len();
+        unflushed.rows_upserted += upserted.len() as u64;
         for (position, file) in read.into_iter().enumerate() {
             let retry = retries.get(&position).cloned();
             self.finish(file, retry, &upserted, &vectorless, &live, unflushed)?;
@@ -291,9 +320,7 @@ impl Inner {
         let ticket = self.pending.lock().expect(POISON).get(&claim.path).copied();
         let found = self.read_claimed(claim);
         let marks = match &found {
-            Ok(Found::File(_, _, reading)) => {
-                reading.memories.iter().map(|memory| entry_digest_of(memory.digest(), live, true)).collect()
-            }
+            Ok(Found::File(_, _, reading)) => reading.memories.iter().map(|memory| Marked::of(memory, live)).collect(),
             _ => Vec::new(),
         };
         Looked { ticket, found, marks }
@@ -335,15 +362,10 @@ impl Inner {
             reading.findings.iter().filter_map(|finding| finding.entry.as_deref()).collect();
         let mut entries: HashMap<MemoryKey, Digest32> = HashMap::new();
         let mut messages = Vec::new();
-        for (memory, mark) in reading.memories.iter().zip(marks) {
-            let key = memory.key();
-            let mark = if vectorless.contains(&key) { entry_digest(memory, live, false) } else { mark };
+        for Marked { key, mark, vectorless: without, messages: some } in marks {
+            let mark = if vectorless.contains(&key) { without } else { mark };
             entries.entry(key).or_insert(mark);
-            if let (Kind::Episode, Some(session)) = (memory.kind(), &memory.session_id) {
-                messages.extend(
-                    memory.message_ids.iter().map(|id| MessageRef { session: session.clone(), message_id: id.clone() }),
-                );
-            }
+            messages.extend(some);
         }
         if let Some(retry) = retry.as_ref().filter(|_| entries == before) {
             // Tried again, and nothing came of it: write nothing.
@@ -425,55 +447,55 @@ impl Inner {
         Ok(gone.len())
     }
 
-    /// Makes the rows of what is new or changed, with vectors where they can be had.
-    fn rows_of(&self, read: &[Read], live: &Live) -> Rows {
-        let mut chosen: Vec<(&Read, usize, &Memory)> = Vec::new();
+    /// Makes the rows of what is new or changed, with vectors where they can be had. What files hold is taken out of them.
+    fn rows_of(&self, read: &mut [Read], live: &Live) -> Rows {
+        // By position of the file, and of the memory in it.
+        let mut chosen: Vec<(usize, usize)> = Vec::new();
+        let mut memories = Vec::new();
         let mut keys = HashSet::new();
-        for (position, file) in read.iter().enumerate() {
-            for (memory, mark) in file.reading.memories.iter().zip(&file.marks) {
-                let key = memory.key();
-                if file.before.get(&key) != Some(mark) && keys.insert(key) {
-                    chosen.push((file, position, memory));
+        for (position, file) in read.iter_mut().enumerate() {
+            for (nth, (memory, Marked { key, mark, .. })) in
+                std::mem::take(&mut file.reading.memories).into_iter().zip(&file.marks).enumerate()
+            {
+                if file.before.get(key) != Some(mark) && keys.insert(key.clone()) {
+                    chosen.push((position, nth));
+                    memories.push(memory);
                 }
             }
         }
-        let memories: Vec<&Memory> = chosen.iter().map(|(_, _, memory)| *memory).collect();
-        let (rows, failure) = self.indexables(&memories, live);
+        let (rows, failure) = self.indexables(memories, live);
         let Some(Refused { retry, positions }) = failure else {
             return Rows { rows, vectorless: HashSet::new(), retries: HashMap::new() };
         };
         let mut some = Rows { rows: Vec::new(), vectorless: HashSet::new(), retries: HashMap::new() };
-        for (nth, ((file, position, memory), row)) in chosen.into_iter().zip(rows).enumerate() {
-            if !positions.contains(&nth) {
+        for (n, ((position, nth), row)) in chosen.into_iter().zip(rows).enumerate() {
+            if !positions.contains(&n) {
                 some.rows.push(row);
                 continue;
             }
-            let key = memory.key();
+            let (file, Marked { key, vectorless, .. }) = (&read[position], &read[position].marks[nth]);
             some.retries.insert(position, retry.clone());
             // A row that is there without its vector is not written again to stay so.
-            if file.before.get(&key) != Some(&entry_digest(memory, live, false)) {
+            if file.before.get(key) != Some(vectorless) {
                 some.rows.push(row);
             }
-            some.vectorless.insert(key);
+            some.vectorless.insert(key.clone());
         }
         some
     }
 
     /// Analyses and embeds memories. A failing provider leaves rows without vectors, and says why. A text that the model
     /// cannot read is no failure: its row is whole without a vector.
-    pub(crate) fn indexables(&self, memories: &[&Memory], live: &Live) -> (Vec<Indexable>, Option<Refused>) {
-        let tokens = analyse(memories);
+    pub(crate) fn indexables(&self, memories: Vec<Memory>, live: &Live) -> (Vec<Indexable>, Option<Refused>) {
+        let tokens = analyse(&memories);
         let mut vectors: Vec<Option<Vec<f32>>> = vec![None; memories.len()];
         let mut failure: Option<Refused> = None;
         if let Some(embedder) = self.embedder.as_ref().filter(|embedder| live.has_vectors_of(embedder.model())) {
-            let texts: Vec<(usize, String)> = memories
-                .iter()
-                .enumerate()
-                .filter_map(|(position, memory)| memory.body.embed_text().map(|text| (position, text)))
-                .collect();
-            for chunk in texts.chunks(EMBED_TEXTS) {
-                let wanted: Vec<String> = chunk.iter().map(|(_, text)| text.clone()).collect();
-                for ((position, _), outcome) in chunk.iter().zip(embedder.passages(&wanted, EMBED_TIMEOUT)) {
+            let texts = memories.iter().enumerate();
+            let (wanted, texts): (Vec<usize>, Vec<String>) =
+                texts.filter_map(|(position, memory)| Some((position, memory.body.embed_text()?))).unzip();
+            for (wanted, texts) in wanted.chunks(EMBED_TEXTS).zip(texts.chunks(EMBED_TEXTS)) {
+                for (position, outcome) in wanted.iter().zip(embedder.passages(texts, EMBED_TIMEOUT)) {
                     match outcome {
                         Ok(vector) => vectors[*position] = Some(vector),
                         Err(error) if error.is_unreadable() => {}
@@ -490,16 +512,16 @@ impl Inner {
         }
         // The generation is of another time, when there was a model: its rows want vectors as soon as there is one again.
         if let Some(absent) = self.absent.as_ref().filter(|_| live.model.is_some()) {
-            let wants = |(position, memory): (usize, &&Memory)| memory.body.embed_text().map(|_| position);
+            let wants = |(position, memory): (usize, &Memory)| memory.body.embed_text().map(|_| position);
             let positions: HashSet<usize> = memories.iter().enumerate().filter_map(wants).collect();
             let retry = Retry { class: MODEL_MISSING, message: absent.reason.clone(), after: None };
             failure = (!positions.is_empty()).then_some(Refused { retry, positions });
         }
         let rows = memories
-            .iter()
+            .into_iter()
             .zip(tokens)
             .zip(vectors)
-            .map(|((memory, tokens), vector)| Indexable { memory: (*memory).clone(), tokens, vector })
+            .map(|((memory, tokens), vector)| Indexable { memory, tokens, vector })
             .collect();
         (rows, failure)
     }
@@ -546,11 +568,6 @@ fn kind_name(kind: FileKind) -> &'static str {
 }
 
 /// What the ledger remembers of a row: it differs whenever the row must be written again, so also when it got no vector.
-fn entry_digest(memory: &Memory, live: &Live, has_vectors: bool) -> Digest32 {
-    entry_digest_of(memory.digest(), live, has_vectors)
-}
-
-/// As [`entry_digest`], of a row whose memory has this digest.
 pub(crate) fn entry_digest_of(memory: Digest32, live: &Live, has_vectors: bool) -> Digest32 {
     let mut bytes = memory.0.to_vec();
     if let Some(model) = &live.model {
@@ -569,8 +586,14 @@ fn weight(row: &Indexable) -> u64 {
     (ROW + 2 * text + vector) as u64
 }
 
+/// Cuts into parts of at most so many.
+pub(crate) fn in_chunks<T>(all: Vec<T>, max: usize) -> impl Iterator<Item = Vec<T>> {
+    let mut rest = all.into_iter();
+    std::iter::from_fn(move || Some(rest.by_ref().take(max.max(1)).collect::<Vec<T>>()).filter(|part| !part.is_empty()))
+}
+
 /// Analyses many texts.
-fn analyse(memories: &[&Memory]) -> Vec<String> {
+fn analyse(memories: &[Memory]) -> Vec<String> {
     in_halves(memories, WORTH_A_THREAD, |memory| text::joined(&memory.body.search_text()))
 }
 

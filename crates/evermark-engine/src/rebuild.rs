@@ -8,6 +8,7 @@ use crate::beat::millis;
 use crate::embedding::Embedding;
 use crate::engine::{Inner, POISON};
 use crate::error::Error;
+use crate::indexer::in_chunks;
 use crate::live::Live;
 use crate::open::remove_other_generations;
 use crate::status::{ProgressMark, RebuildReport};
@@ -143,12 +144,11 @@ impl Inner {
             let Ok(Some((digest, reading))) = self.read_memories(path) else { continue };
             report.files += 1;
             copied.insert(path.clone(), digest);
-            let memories: Vec<&Memory> = reading.memories.iter().collect();
-            for chunk in memories.chunks(self.settings.flush_rows_max.max(1)) {
+            for chunk in in_chunks(reading.memories, self.settings.flush_rows_max) {
                 let rows = self.whole_rows(chunk, &next)?;
                 report.rows += rows.len() as u64;
                 unflushed += rows.len();
-                next.index.upsert(&rows)?;
+                next.index.upsert(rows)?;
                 if unflushed >= self.settings.flush_rows_max {
                     next.index.flush()?;
                     tidy(&next)?;
@@ -228,13 +228,12 @@ impl Inner {
         let mut written = 0;
         for path in &changed {
             let Ok(Some((_, reading))) = self.read_memories(path) else { continue };
-            let memories: Vec<&Memory> = reading.memories.iter().collect();
-            let rows = self.whole_rows(&memories, next)?;
-            for memory in &memories {
+            for memory in &reading.memories {
                 extra.remove(&memory.key());
             }
-            next.index.upsert(&rows)?;
+            let rows = self.whole_rows(reading.memories, next)?;
             written += rows.len() as u64;
+            next.index.upsert(rows)?;
         }
         let extra: Vec<MemoryKey> = extra.into_iter().collect();
         next.index.remove(&extra)?;
@@ -267,15 +266,16 @@ impl Inner {
         }
         forgotten.dedup();
         ledger.forget(&forgotten)?;
-        let rows = self.whole_rows(&rows.iter().collect::<Vec<_>>(), next)?;
-        next.index.upsert(&rows)?;
+        let rows = self.whole_rows(rows, next)?;
+        let n_rows = rows.len() as u64;
+        next.index.upsert(rows)?;
         next.index.flush()?;
-        Ok(rows.len() as u64)
+        Ok(n_rows)
     }
 
     /// Makes rows with all their vectors, or none: a new generation must not be poorer than the old one. What was embedded
     /// stays in the cache, so that the next attempt goes on where this one stopped.
-    fn whole_rows(&self, memories: &[&Memory], next: &Live) -> Result<Vec<Indexable>, Error> {
+    fn whole_rows(&self, memories: Vec<Memory>, next: &Live) -> Result<Vec<Indexable>, Error> {
         match self.indexables(memories, next) {
             (rows, None) => Ok(rows),
             (_, Some(refused)) => Err(Error::Busy(format!("the rebuild stopped: {}", refused.retry.message))),

@@ -126,7 +126,7 @@ fn write(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
         let rows: Vec<Indexable> = (at..n.min(at + 4096)).map(|at| row(at, random)).collect();
         at += rows.len();
         let begun = Instant::now();
-        index.upsert(&rows).expect("upsert");
+        index.upsert(rows.clone()).expect("upsert");
         index.flush().expect("flush");
         index.upkeep().expect("upkeep");
         writing += begun.elapsed().as_secs_f64();
@@ -168,10 +168,10 @@ fn change(dir: &std::path::Path, n: usize, random: &mut fastrand::Rng) {
     let index = open(dir);
     for n_rows in [1, 1, 1, 64, 64, 1000] {
         let rows: Vec<Indexable> = (0..n_rows).map(|i| row(n + 10_000_000 + i, random)).collect();
-        index.upsert(&rows).expect("upsert");
+        index.upsert(rows.clone()).expect("upsert");
         time(&format!("flush {n_rows} new"), || index.flush().expect("flush"));
         let rows: Vec<Indexable> = (0..n_rows).map(|_| row(random.usize(..n), random)).collect();
-        index.upsert(&rows).expect("upsert");
+        index.upsert(rows.clone()).expect("upsert");
         time(&format!("flush {n_rows} replaced"), || index.flush().expect("flush"));
     }
     time("upkeep", || index.upkeep().expect("upkeep"));
@@ -187,14 +187,14 @@ fn kinds(dir: &std::path::Path, random: &mut fastrand::Rng) {
     for _ in 0..3 {
         time("20 mixed flushes into one table", || {
             for batch in &batches {
-                tables[3].upsert(batch).expect("upsert");
+                tables[3].upsert(batch.clone()).expect("upsert");
                 tables[3].flush().expect("flush");
             }
         });
         time("20 mixed flushes into three tables", || {
             for batch in &batches {
                 for (table, part) in tables.iter().zip(batch.chunks(20)) {
-                    table.upsert(part).expect("upsert");
+                    table.upsert(part.to_vec()).expect("upsert");
                     table.flush().expect("flush");
                 }
             }

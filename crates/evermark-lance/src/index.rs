@@ -128,13 +128,13 @@ impl LanceIndex {
 }
 
 impl Index for LanceIndex {
-    fn upsert(&self, rows: &[Indexable]) -> Result<(), IndexError> {
+    fn upsert(&self, rows: Vec<Indexable>) -> Result<(), IndexError> {
         for vector in rows.iter().filter_map(|row| row.vector.as_ref()) {
             self.check_width(vector.len())?;
         }
         let changes = rows
-            .iter()
-            .map(|row| Pending { entry: rows::entry(&row.memory.key()), change: Change::Put(Arc::new(row.clone())) })
+            .into_iter()
+            .map(|row| Pending { entry: rows::entry(&row.memory.key()), change: Change::Put(Arc::new(row)) })
             .collect();
         self.store.accept(changes, |changes| self.views.apply(changes))
     }

@@ -36,7 +36,7 @@ fn ask<'a>(owner: &'a Owner, filter: &'a Filter) -> Ask<'a> {
 fn keyword_scores_by_hand() {
     let index = ExactIndex::new(None);
     index
-        .upsert(&[
+        .upsert(vec![
             fact("a", "hot pot", None),
             fact("b", "cold soup dish", None),
             fact("c", "hot hot spring bath", None),
@@ -54,7 +54,7 @@ fn keyword_scores_by_hand() {
 #[test]
 fn vectors_that_point_nowhere_are_not_found() {
     let index = ExactIndex::new(Some(2));
-    index.upsert(&[fact("a", "x", Some(vec![0.0, 0.0])), fact("b", "x", Some(vec![2.0, 0.0]))]).expect("valid");
+    index.upsert(vec![fact("a", "x", Some(vec![0.0, 0.0])), fact("b", "x", Some(vec![2.0, 0.0]))]).expect("valid");
     let (owner, filter) = (owner(), Filter::everything());
     let hits = index.nearest(&ask(&owner, &filter), &[1.0, 1.0]).expect("open");
     assert_eq!(hits.len(), 1);

@@ -248,7 +248,7 @@ proptest! {
             let mut row = fact(&id, &words.join(" "), vector);
             row.memory.deprecated_by = deprecated.then(|| "z".to_owned());
             shelf.upsert([shelf_row(&row)]).expect("valid row");
-            exact.upsert(&[row]).expect("valid row");
+            exact.upsert(vec![row]).expect("valid row");
         }
         for id in removed {
             shelf.remove(Kind::AtomicFact, &id);

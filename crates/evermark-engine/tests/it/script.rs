@@ -114,7 +114,7 @@ pub(crate) struct Scripted {
 }
 
 impl Index for Scripted {
-    fn upsert(&self, rows: &[Indexable]) -> Result<(), IndexError> {
+    fn upsert(&self, rows: Vec<Indexable>) -> Result<(), IndexError> {
         self.script.meet("upsert")?;
         self.rows.upsert(rows)
     }

@@ -58,7 +58,7 @@ fn churn_stays_within_live_plus_a_constant_at_every_point_while_merging_fails_fo
         let owner = user(&format!("u{}", n % 3));
         let rows: Vec<_> =
             (0..random.usize(1..6)).map(|_| fact(&owner, &random.u32(0..300).to_string(), "tea")).collect();
-        index.upsert(&rows).unwrap();
+        index.upsert(rows.clone()).unwrap();
         match index.flush() {
             Ok(()) => {}
             Err(error) => {
@@ -92,7 +92,7 @@ fn a_merge_that_fails_after_its_whole_output_leaves_nothing_behind() {
     let index = open_in(dir.path(), world.clone()).unwrap();
     for id in 0..16 {
         let rows: Vec<_> = (0..20).map(|n| fact(&user("amy"), &format!("{id}-{n}"), &"tea ".repeat(100))).collect();
-        index.upsert(&rows).unwrap();
+        index.upsert(rows.clone()).unwrap();
         index.flush().unwrap();
     }
     index.reclaim().unwrap();
@@ -116,7 +116,7 @@ fn removing_everything_frees_as_it_goes() {
         |n: usize| (0..150).map(|word| format!("w{} ", (n * 7919 + word * 104_729) % 99_991)).collect::<String>();
     let rows: Vec<_> = (0..30_000).map(|id| fact(&user("amy"), &id.to_string(), &text(id))).collect();
     for chunk in rows.chunks(4000) {
-        index.upsert(chunk).unwrap();
+        index.upsert(chunk.to_vec()).unwrap();
         index.flush().unwrap();
     }
     index.upkeep().unwrap();
@@ -151,7 +151,7 @@ fn the_cap_pauses_writes_and_goes_on_when_there_is_room() {
         let rows: Vec<_> = (0..50)
             .map(|n| fact(&amy, &format!("{accepted}-{n}"), &format!("tea {}", text(accepted * 50 + n))))
             .collect();
-        index.upsert(&rows).unwrap();
+        index.upsert(rows.clone()).unwrap();
         accepted += 1;
         assert!(accepted < 200, "the cap is never reached");
         match index.flush() {
@@ -182,7 +182,7 @@ fn a_reader_that_holds_too_much_is_ended_and_may_try_again() {
     let amy = user("amy");
     for piece in 0..6 {
         let rows: Vec<_> = (0..200).map(|n| fact(&amy, &format!("{piece}-{n}"), &"tea ".repeat(20))).collect();
-        index.upsert(&rows).unwrap();
+        index.upsert(rows.clone()).unwrap();
         index.flush().unwrap();
     }
     let mut seen = 0;
@@ -195,7 +195,7 @@ fn a_reader_that_holds_too_much_is_ended_and_may_try_again() {
                 // The whole table is replaced under the reader.
                 for piece in 0..6 {
                     let rows: Vec<_> = (0..200).map(|n| fact(&amy, &format!("{piece}-{n}"), "coffee")).collect();
-                    index.upsert(&rows).unwrap();
+                    index.upsert(rows.clone()).unwrap();
                     index.flush().unwrap();
                 }
                 let info = index.info().unwrap();
@@ -221,7 +221,7 @@ fn a_reader_within_its_limits_is_left_alone_and_an_ended_one_cannot_keep_files_f
     let amy = user("amy");
     for piece in 0..3 {
         let rows: Vec<_> = (0..50).map(|n| fact(&amy, &format!("{piece}-{n}"), "tea")).collect();
-        index.upsert(&rows).unwrap();
+        index.upsert(rows.clone()).unwrap();
         index.flush().unwrap();
     }
     let mut rounds = 0;
@@ -232,7 +232,7 @@ fn a_reader_within_its_limits_is_left_alone_and_an_ended_one_cannot_keep_files_f
             rounds += 1;
             let rows: Vec<_> = (0..3).flat_map(|p| (0..50).map(move |n| (p, n))).collect();
             let rows: Vec<_> = rows.iter().map(|(p, n)| fact(&amy, &format!("{p}-{n}"), "coffee")).collect();
-            index.upsert(&rows).unwrap();
+            index.upsert(rows.clone()).unwrap();
             index.flush().unwrap();
             index.reclaim().unwrap();
         } else if rounds == 1 && seen > 60 {

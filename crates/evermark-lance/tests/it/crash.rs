@@ -16,9 +16,9 @@ fn a_failed_flush_keeps_the_rows_and_the_next_one_writes_them() {
         let world = FaultWorld::new();
         let index = open_in(dir.path(), world.clone()).unwrap();
         let first: Vec<Indexable> = (0..10).map(|id| fact(&amy, &id.to_string(), "tea")).collect();
-        index.upsert(&first).unwrap();
+        index.upsert(first.clone()).unwrap();
         index.flush().unwrap();
-        index.upsert(&[fact(&amy, "3", "coffee"), fact(&amy, "10", "cocoa")]).unwrap();
+        index.upsert(vec![fact(&amy, "3", "coffee"), fact(&amy, "10", "cocoa")]).unwrap();
         index.remove(&[key(&amy, "4")]).unwrap();
         // For good: removals are tried by themselves when there is no room.
         world.arm_always(point, io::ErrorKind::StorageFull);
@@ -51,7 +51,7 @@ fn a_failed_compaction_leaves_the_rows_where_they_were() {
         let world = FaultWorld::new();
         let index = open_in(dir.path(), world.clone()).unwrap();
         for id in 0..20 {
-            index.upsert(&[fact(&amy, &id.to_string(), "tea")]).unwrap();
+            index.upsert(vec![fact(&amy, &id.to_string(), "tea")]).unwrap();
             index.flush().unwrap();
         }
         let before = contents(&index);
@@ -61,7 +61,7 @@ fn a_failed_compaction_leaves_the_rows_where_they_were() {
         index.upkeep().unwrap();
         assert_eq!(contents(&index), before, "{point}");
         assert_eq!(index.info().unwrap().versions, 1, "{point}");
-        index.upsert(&[fact(&amy, "3", "coffee")]).unwrap();
+        index.upsert(vec![fact(&amy, "3", "coffee")]).unwrap();
         index.flush().unwrap();
         drop(index);
         let after = contents(&open(dir.path()));
@@ -77,7 +77,7 @@ fn a_thousand_merges_that_fail_at_their_end_leave_nothing_behind() {
     let world = FaultWorld::new();
     let index = open_in(dir.path(), world.clone()).unwrap();
     for id in 0..20 {
-        index.upsert(&[fact(&amy, &id.to_string(), "tea")]).unwrap();
+        index.upsert(vec![fact(&amy, &id.to_string(), "tea")]).unwrap();
         index.flush().unwrap();
     }
     let before = contents(&index);

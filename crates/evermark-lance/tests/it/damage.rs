@@ -16,7 +16,7 @@ fn filled(dir: &Path) {
     let index = open(dir);
     for part in 0..3 {
         let rows: Vec<_> = (0..50).map(|id| fact(&amy, &format!("{part}-{id}"), &format!("tea {part} {id}"))).collect();
-        index.upsert(&rows).unwrap();
+        index.upsert(rows.clone()).unwrap();
         index.flush().unwrap();
     }
     index.remove(&[key(&amy, "0-1")]).unwrap();
@@ -66,7 +66,7 @@ fn four_pieces(dir: &Path) -> BTreeMap<MemoryKey, Digest32> {
     filled(dir);
     let index = open(dir);
     let rows: Vec<_> = (0..50).map(|id| fact(&user("amy"), &format!("3-{id}"), &format!("tea 3 {id}"))).collect();
-    index.upsert(&rows).unwrap();
+    index.upsert(rows.clone()).unwrap();
     index.flush().unwrap();
     contents(&index)
 }
@@ -102,7 +102,7 @@ fn check_quarantine(what: &str, damage: impl Fn(&Path)) {
     let missing: Vec<_> = whole.keys().filter(|key| !left.contains_key(key)).collect();
     let again: Vec<_> =
         missing.iter().map(|key| fact(&amy, &key.id, &format!("tea {}", key.id.replace('-', " ")))).collect();
-    index.upsert(&again).unwrap();
+    index.upsert(again.clone()).unwrap();
     index.flush().unwrap();
     assert_eq!(contents(&index), whole, "{what}: written again");
     assert_eq!(matching(&index, &amy, "tea", 1000).len(), whole.len(), "{what}");
@@ -192,7 +192,7 @@ fn a_file_that_rots_while_the_index_is_open_does_not_fail_the_search() {
     let found = matching(&index, &amy, "tea", 1000);
     assert!(!found.is_empty() && found.len() < whole.len(), "{} of {}", found.len(), whole.len());
     assert_eq!(index.losses(), 1);
-    index.upsert(&[fact(&amy, "new", "coffee")]).unwrap();
+    index.upsert(vec![fact(&amy, "new", "coffee")]).unwrap();
     index.flush().unwrap();
     assert_eq!(matching(&index, &amy, "coffee", 10).len(), 1);
     assert_eq!(contents(&index).len(), found.len() + 1);
@@ -220,7 +220,7 @@ fn a_damaged_newest_version_is_stepped_over_when_there_is_an_older_one() {
     {
         let index = open(dir.path());
         for id in 0..3 {
-            index.upsert(&[fact(&amy, &id.to_string(), "tea")]).unwrap();
+            index.upsert(vec![fact(&amy, &id.to_string(), "tea")]).unwrap();
             index.flush().unwrap();
         }
     }
@@ -230,7 +230,7 @@ fn a_damaged_newest_version_is_stepped_over_when_there_is_an_older_one() {
     let index = reopen(dir.path()).unwrap();
     assert_eq!(contents(&index).len(), 2);
     assert_eq!(index.losses(), 1, "somebody has to write the third row again");
-    index.upsert(&[fact(&amy, "2", "tea")]).unwrap();
+    index.upsert(vec![fact(&amy, "2", "tea")]).unwrap();
     index.flush().unwrap();
     index.upkeep().unwrap();
     drop(index);

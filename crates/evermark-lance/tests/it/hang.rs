@@ -65,9 +65,9 @@ fn a_write_that_hangs_is_abandoned_and_the_index_reads_on_until_it_ends() {
     let world = troubled();
     let options = Options { deadline: Duration::from_secs(3), ..options() };
     let index = LanceIndex::open(dir.path(), options, world.clone()).unwrap();
-    index.upsert(&[fact(&amy, "1", "tea")]).unwrap();
+    index.upsert(vec![fact(&amy, "1", "tea")]).unwrap();
     index.flush().unwrap();
-    index.upsert(&[fact(&amy, "2", "tea")]).unwrap();
+    index.upsert(vec![fact(&amy, "2", "tea")]).unwrap();
     world.set(Act::Hang);
     let error = index.flush().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -93,7 +93,7 @@ fn a_panic_is_an_error_and_the_rows_are_kept() {
     let amy = user("amy");
     let world = troubled();
     let index = LanceIndex::open(dir.path(), options(), world.clone()).unwrap();
-    index.upsert(&[fact(&amy, "1", "tea")]).unwrap();
+    index.upsert(vec![fact(&amy, "1", "tea")]).unwrap();
     world.set(Act::Panic);
     let error = index.flush().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);

@@ -52,10 +52,10 @@ fn child() {
 
 fn work(dir: &Path) {
     let index = open(dir);
-    index.upsert(&rows(5_000, "tea")).unwrap();
+    index.upsert(rows(5_000, "tea")).unwrap();
     index.flush().unwrap();
     for round in 0..12 {
-        index.upsert(&rows(20, &format!("coffee {round}"))).unwrap();
+        index.upsert(rows(20, &format!("coffee {round}"))).unwrap();
         index.flush().unwrap();
     }
     index.upkeep().unwrap();
@@ -66,7 +66,7 @@ fn work(dir: &Path) {
 
 fn short(dir: &Path) {
     let index = open(dir);
-    index.upsert(&rows(300, "tea")).unwrap();
+    index.upsert(rows(300, "tea")).unwrap();
     let error = index.flush().expect_err("a file that was cut short is not committed");
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
     assert_eq!(contents(&index).len(), 300, "what was accepted is still seen");
@@ -92,7 +92,7 @@ fn end_at(point: String, dir: &Path) {
         }
     }
     let index = open_in(dir, Arc::new(Ending(point, RealWorld::new()))).unwrap();
-    index.upsert(&rows(40, "coffee")).unwrap();
+    index.upsert(rows(40, "coffee")).unwrap();
     index.remove(&[key(&user("amy"), "00050")]).unwrap();
     index.flush().unwrap();
     index.upkeep().unwrap();
@@ -115,7 +115,7 @@ fn a_file_cut_short_by_a_limit_is_noticed_before_the_commit() {
     // The same rows without the limit tell how long the file would be.
     let whole = tempfile::tempdir().unwrap();
     let index = open(whole.path());
-    index.upsert(&rows(300, "tea")).unwrap();
+    index.upsert(rows(300, "tea")).unwrap();
     index.flush().unwrap();
     let length = std::fs::metadata(&files(&whole.path().join("memories.lance/data"))[0]).unwrap().len();
     for missing in [1, 600, 5_000] {
@@ -134,7 +134,7 @@ fn a_process_that_dies_anywhere_leaves_the_state_before_or_after() {
         {
             let index = open(dir.path());
             for row in rows(100, "tea").chunks(5) {
-                index.upsert(row).unwrap();
+                index.upsert(row.to_vec()).unwrap();
                 index.flush().unwrap();
             }
         }

@@ -17,10 +17,10 @@ fn an_accepted_row_is_visible_and_a_flushed_one_survives() {
     let (one, two) = (fact(&amy, "1", "tea"), fact(&amy, "2", "coffee"));
     {
         let index = open(dir.path());
-        index.upsert(std::slice::from_ref(&one)).unwrap();
+        index.upsert(vec![one.clone()]).unwrap();
         assert_eq!(index.fetch(&amy, Kind::AtomicFact, &["1".to_owned()]).unwrap(), std::slice::from_ref(&one.memory));
         index.flush().unwrap();
-        index.upsert(&[two]).unwrap();
+        index.upsert(vec![two]).unwrap();
         assert_eq!(contents(&index).len(), 2);
         assert_eq!(index.info().unwrap().pending, 1);
     }
@@ -35,8 +35,8 @@ fn a_key_is_there_once_however_often_it_is_written() {
     let amy = user("amy");
     let index = open(dir.path());
     for round in 0..5 {
-        index.upsert(&[fact(&amy, "1", &format!("tea {round}")), fact(&amy, "2", "coffee")]).unwrap();
-        index.upsert(&[fact(&amy, "1", &format!("cocoa {round}"))]).unwrap();
+        index.upsert(vec![fact(&amy, "1", &format!("tea {round}")), fact(&amy, "2", "coffee")]).unwrap();
+        index.upsert(vec![fact(&amy, "1", &format!("cocoa {round}"))]).unwrap();
         index.flush().unwrap();
     }
     drop(index);
@@ -53,7 +53,7 @@ fn a_removed_row_stays_removed() {
     let amy = user("amy");
     let index = open(dir.path());
     let rows: Vec<Indexable> = (0..100).map(|id| fact(&amy, &id.to_string(), "tea")).collect();
-    index.upsert(&rows).unwrap();
+    index.upsert(rows.clone()).unwrap();
     index.flush().unwrap();
     index.remove(&[key(&amy, "7"), key(&amy, "never there")]).unwrap();
     assert_eq!(contents(&index).len(), 99);
@@ -67,7 +67,7 @@ fn a_removed_row_stays_removed() {
     let index = open(dir.path());
     assert!(contents(&index).is_empty());
     assert_eq!(index.info().unwrap().fragments, 0);
-    index.upsert(&rows[7..8]).unwrap();
+    index.upsert(rows[7..8].to_vec()).unwrap();
     index.flush().unwrap();
     assert_eq!(contents(&index).len(), 1);
 }
@@ -83,7 +83,7 @@ fn owners_kinds_and_scopes_with_the_same_id_do_not_collide() {
         Owner::user(Scope::new("other", "default"), "amy"),
     ];
     let rows: Vec<Indexable> = owners.iter().map(|owner| fact(owner, "1", "tea")).collect();
-    index.upsert(&rows).unwrap();
+    index.upsert(rows.clone()).unwrap();
     index.flush().unwrap();
     index.remove(&[key(&owners[0], "1")]).unwrap();
     index.flush().unwrap();
@@ -181,10 +181,10 @@ fn every_kind_of_memory_comes_back_as_it_was() {
         })
         .collect();
     let row = |memory: &Memory| Indexable { memory: memory.clone(), tokens: "t".to_owned(), vector: None };
-    open(dir.path()).upsert(&[]).unwrap();
+    open(dir.path()).upsert(vec![]).unwrap();
     {
         let index = open(dir.path());
-        index.upsert(&memories.iter().map(row).collect::<Vec<_>>()).unwrap();
+        index.upsert(memories.iter().map(row).collect()).unwrap();
         index.flush().unwrap();
     }
     let index = open(dir.path());
@@ -205,10 +205,10 @@ fn an_index_without_vectors_works_and_takes_none() {
     let without = evermark_lance::Options { dimension: None, ..options() };
     let index = LanceIndex::open(dir.path(), without, Arc::new(RealWorld::new())).unwrap();
     let row = Indexable { vector: None, ..fact(&amy, "1", "tea") };
-    index.upsert(std::slice::from_ref(&row)).unwrap();
+    index.upsert(vec![row.clone()]).unwrap();
     index.flush().unwrap();
     assert_eq!(index.fetch(&amy, Kind::AtomicFact, &["1".to_owned()]).unwrap(), [row.memory]);
-    let refused = index.upsert(&[fact(&amy, "2", "coffee")]).unwrap_err();
+    let refused = index.upsert(vec![fact(&amy, "2", "coffee")]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert_eq!(contents(&index).len(), 1);
 }
@@ -220,7 +220,7 @@ fn too_many_waiting_rows_are_flushed_by_themselves() {
     let few = evermark_lance::Options { pending_rows_max: 10, ..options() };
     let index = LanceIndex::open(dir.path(), few, Arc::new(RealWorld::new())).unwrap();
     for id in 0..35 {
-        index.upsert(&[fact(&amy, &id.to_string(), "tea")]).unwrap();
+        index.upsert(vec![fact(&amy, &id.to_string(), "tea")]).unwrap();
         assert!(index.info().unwrap().pending <= 10);
     }
     drop(index);

@@ -16,7 +16,7 @@ fn two_thousand_single_row_flushes_stay_within_twice_the_live_bytes() {
         let id = random.u32(0..600).to_string();
         match n % 10 {
             9 => index.remove(&[key(&owner, &id)]).unwrap(),
-            _ => index.upsert(&[fact(&owner, &id, &format!("tea {n}"))]).unwrap(),
+            _ => index.upsert(vec![fact(&owner, &id, &format!("tea {n}"))]).unwrap(),
         }
         index.flush().unwrap();
         if n % 16 == 15 {
@@ -41,7 +41,7 @@ fn idle_upkeep_touches_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let index = open(dir.path());
     let amy = user("amy");
-    index.upsert(&[fact(&amy, "1", "tea")]).unwrap();
+    index.upsert(vec![fact(&amy, "1", "tea")]).unwrap();
     index.flush().unwrap();
     index.upkeep().unwrap();
     let stamps = || -> Vec<(std::path::PathBuf, SystemTime)> {
@@ -66,7 +66,7 @@ fn debris_of_any_name_goes_and_live_files_stay() {
     {
         let index = open(dir.path());
         for id in 0..5 {
-            index.upsert(&[fact(&amy, &id.to_string(), "tea")]).unwrap();
+            index.upsert(vec![fact(&amy, &id.to_string(), "tea")]).unwrap();
             index.flush().unwrap();
         }
         index.remove(&[key(&amy, "3")]).unwrap();
@@ -111,7 +111,7 @@ fn removing_almost_everything_shrinks_the_index() {
     let amy = user("amy");
     let rows: Vec<_> =
         (0..5_000).map(|id| fact(&amy, &id.to_string(), &format!("tea {id} {}", "x".repeat(200)))).collect();
-    index.upsert(&rows).unwrap();
+    index.upsert(rows.clone()).unwrap();
     index.flush().unwrap();
     index.upkeep().unwrap();
     let full = index.info().unwrap().allocated_bytes;

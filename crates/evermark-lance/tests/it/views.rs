@@ -69,8 +69,8 @@ fn answers_are_the_oracles_with_views_that_fit_that_barely_fit_and_that_do_not()
         for round in 0..4 {
             for owner in &owners {
                 let rows = rows(owner, 400, &mut random);
-                index.upsert(&rows).unwrap();
-                oracle.upsert(&rows).unwrap();
+                index.upsert(rows.clone()).unwrap();
+                oracle.upsert(rows.clone()).unwrap();
                 let gone: Vec<_> = (0..40).map(|_| key(owner, &format!("{:04}", random.u32(0..400)))).collect();
                 index.remove(&gone).unwrap();
                 oracle.remove(&gone).unwrap();
@@ -101,15 +101,15 @@ fn a_write_is_seen_by_the_next_search_whether_the_view_was_loaded_before_or_afte
     let dir = tempfile::tempdir().unwrap();
     let index = open(dir.path());
     let amy = user("amy");
-    index.upsert(&[fact(&amy, "1", "tea")]).unwrap();
+    index.upsert(vec![fact(&amy, "1", "tea")]).unwrap();
     assert_eq!(matching(&index, &amy, "tea", 10).len(), 1);
-    index.upsert(&[fact(&amy, "2", "tea cocoa")]).unwrap();
+    index.upsert(vec![fact(&amy, "2", "tea cocoa")]).unwrap();
     assert_eq!(matching(&index, &amy, "tea", 10).len(), 2);
     index.flush().unwrap();
     index.remove(&[key(&amy, "1")]).unwrap();
     assert_eq!(matching(&index, &amy, "tea", 10)[0].id, "2");
     let row = fact(&amy, "2", "wine");
-    index.upsert(std::slice::from_ref(&row)).unwrap();
+    index.upsert(vec![row.clone()]).unwrap();
     assert!(matching(&index, &amy, "tea", 10).is_empty());
     assert_eq!(nearest(&index, &amy, row.vector.as_ref().unwrap(), 1)[0].id, "2");
     assert_eq!(index.fetch(&amy, Kind::AtomicFact, &["2".to_owned()]).unwrap(), [row.memory]);
@@ -123,7 +123,7 @@ fn the_view_used_longest_ago_goes_first_and_idle_ones_go_at_upkeep() {
     let all: Vec<Vec<Indexable>> = owners.iter().map(|owner| rows(owner, 500, &mut random)).collect();
     let one = {
         let index = open(dir.path());
-        all.iter().for_each(|rows| index.upsert(rows).unwrap());
+        all.iter().for_each(|rows| index.upsert(rows.clone()).unwrap());
         index.flush().unwrap();
         matching(&index, &owners[0], "tea", 1);
         index.info().unwrap().view_bytes as usize
@@ -154,7 +154,7 @@ fn searches_writes_flushes_and_upkeep_at_the_same_time_lose_nothing() {
             let index = &index;
             scope.spawn(move || {
                 for n in 0..150 {
-                    index.upsert(&[fact(owner, &format!("{n:04}"), "tea")]).unwrap();
+                    index.upsert(vec![fact(owner, &format!("{n:04}"), "tea")]).unwrap();
                     assert_eq!(
                         matching(index, owner, "tea", 1000).len(),
                         n + 1,

@@ -47,7 +47,7 @@ type Found = Vec<(String, Option<String>)>;
 
 fn fresh(subject: &Subject<'_>, rows: &[Indexable]) -> Box<dyn Index> {
     let index = (subject.make)();
-    index.upsert(rows).expect("upsert");
+    index.upsert(rows.to_vec()).expect("upsert");
     index
 }
 
@@ -116,7 +116,7 @@ fn an_empty_index_answers(subject: &Subject<'_>) {
     assert!(matching(&*index, "x").is_empty() && nearest(&*index, &vector(subject.dimension, &[1.0])).is_empty());
     assert!(listed(&*index, Kind::Episode).is_empty() && scanned(&*index).is_empty());
     assert!(index.fetch(&owner(), Kind::AtomicFact, &strings(&["a"])).expect("fetch").is_empty());
-    index.upsert(&[]).expect("nothing to write");
+    index.upsert(vec![]).expect("nothing to write");
     index.remove(&[key(&fact("a", "x"))]).expect("nothing to remove");
     index.flush().expect("nothing to flush");
     index.upkeep().expect("nothing to keep up");
@@ -157,7 +157,7 @@ fn every_kind_comes_back_as_it_was(subject: &Subject<'_>) {
 fn fetch_keeps_the_order_asked(subject: &Subject<'_>) {
     let index = fresh(subject, &[fact("a", "x"), fact("b", "x"), fact("c", "x")]);
     index.flush().expect("flush");
-    index.upsert(&[fact("d", "x")]).expect("upsert");
+    index.upsert(vec![fact("d", "x")]).expect("upsert");
     let asked = strings(&["d", "nobody", "b", "a", "c"]);
     let fetched = index.fetch(&owner(), Kind::AtomicFact, &asked).expect("fetch");
     assert_eq!(fetched.iter().map(|memory| memory.id.as_str()).collect::<Vec<_>>(), ["d", "b", "a", "c"]);
@@ -174,14 +174,14 @@ fn a_row_replaces_the_one_with_its_key(subject: &Subject<'_>) {
         }
         let mut new = pointing(fact("a", "new words"), d, &[-1.0]);
         new.memory.path = "moved.md".to_owned();
-        index.upsert(std::slice::from_ref(&new)).expect("upsert");
+        index.upsert(vec![new.clone()]).expect("upsert");
         assert!(matching(&*index, "old").is_empty());
         assert_eq!(matching(&*index, "words"), ["a"]);
         assert_eq!(nearest(&*index, &vector(d, &[1.0])), ["b", "a"]);
         assert_eq!(listed(&*index, Kind::AtomicFact), ["a", "b"]);
         assert_eq!(scanned(&*index).get(&key(&new)), Some(&("moved.md".to_owned(), new.memory.digest())));
         new.vector = None;
-        index.upsert(&[new]).expect("upsert");
+        index.upsert(vec![new]).expect("upsert");
         assert_eq!(nearest(&*index, &vector(d, &[1.0])), ["b"]);
     }
 }
@@ -213,7 +213,7 @@ fn removed_rows_are_gone_everywhere(subject: &Subject<'_>) {
             assert_eq!(scanned(&*index).into_keys().collect::<Vec<_>>(), [key(&rows[1])]);
             index.flush().expect("flush");
         }
-        index.upsert(&rows[..1]).expect("upsert");
+        index.upsert(rows[..1].to_vec()).expect("upsert");
         assert_eq!(matching(&*index, "x"), ["a", "b"]);
     }
 }
@@ -229,10 +229,10 @@ fn doing_it_twice_changes_nothing(subject: &Subject<'_>) {
         (by_keyword, index.nearest(&ask, &vector(d, &[1.0, 0.5])).expect("nearest"), scanned(index))
     };
     let before = answers(&*index);
-    index.upsert(&rows).expect("upsert");
+    index.upsert(rows.to_vec()).expect("upsert");
     assert_eq!(answers(&*index), before);
     index.flush().expect("flush");
-    index.upsert(&rows).expect("upsert");
+    index.upsert(rows.to_vec()).expect("upsert");
     index.flush().expect("flush");
     index.flush().expect("flush");
     assert_eq!(answers(&*index), before);
@@ -248,8 +248,8 @@ fn flushed_and_unflushed_rows_mix(subject: &Subject<'_>) {
     let index = fresh(subject, &rows[..3]);
     index.flush().expect("flush");
     index.remove(&[key(&rows[1])]).expect("remove");
-    index.upsert(&[pointing(fact("f0", "x again"), d, &[0.0, 1.0])]).expect("upsert");
-    index.upsert(&rows[3..]).expect("upsert");
+    index.upsert(vec![pointing(fact("f0", "x again"), d, &[0.0, 1.0])]).expect("upsert");
+    index.upsert(rows[3..].to_vec()).expect("upsert");
     index.remove(&[key(&rows[4])]).expect("remove");
     for _ in 0..2 {
         assert_eq!(listed(&*index, Kind::AtomicFact), ["f0", "f2", "f3", "f5"]);
@@ -268,7 +268,7 @@ fn what_was_flushed_survives(subject: &Subject<'_>) {
     let index = fresh(subject, &rows);
     index.flush().expect("flush");
     index.remove(&[key(&rows[10])]).expect("remove");
-    index.upsert(&[pointing(fact("f00", "changed"), d, &[0.0, 1.0])]).expect("upsert");
+    index.upsert(vec![pointing(fact("f00", "changed"), d, &[0.0, 1.0])]).expect("upsert");
     index.flush().expect("flush");
     let before = (scanned(&*index), listed(&*index, Kind::AtomicFact), nearest(&*index, &vector(d, &[0.3, 1.0])));
     let index = reopen(reopen(index));
@@ -281,7 +281,7 @@ fn what_was_flushed_survives(subject: &Subject<'_>) {
         let fetched = index.fetch(&owner(), row.memory.kind(), ids).expect("fetch");
         assert_eq!(fetched, std::slice::from_ref(&row.memory));
     }
-    index.upsert(&rows[10..11]).expect("upsert");
+    index.upsert(rows[10..11].to_vec()).expect("upsert");
     assert_eq!(scanned(&*index).len(), rows.len());
 }
 
@@ -349,7 +349,7 @@ fn rows_that_point_nowhere_are_not_near(subject: &Subject<'_>) {
 fn a_wrong_width_is_refused(subject: &Subject<'_>) {
     let d = subject.dimension;
     let index = fresh(subject, &[pointing(fact("a", "x"), d, &[1.0])]);
-    let error = index.upsert(&[fact("b", "x"), pointing(fact("c", "x"), d + 1, &[1.0])]).expect_err("too wide");
+    let error = index.upsert(vec![fact("b", "x"), pointing(fact("c", "x"), d + 1, &[1.0])]).expect_err("too wide");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert_eq!(matching(&*index, "x"), ["a"], "a refused batch leaves nothing behind");
     let (owner, everything_passes) = (owner(), Filter::everything());
@@ -379,7 +379,7 @@ fn filters_bind_every_verb(subject: &Subject<'_>) {
     let rows = varied(d);
     let index = fresh(subject, &rows[..3]);
     index.flush().expect("flush");
-    index.upsert(&rows[3..]).expect("upsert");
+    index.upsert(rows[3..].to_vec()).expect("upsert");
     let owner = owner();
     for _ in 0..2 {
         for (filters, expected) in [
@@ -420,7 +420,7 @@ fn deprecated_rows_are_seen_when_asked_for(subject: &Subject<'_>) {
         index.flush().expect("flush");
     }
     rows[1].memory.deprecated_by = None;
-    index.upsert(&rows[1..2]).expect("upsert");
+    index.upsert(rows[1..2].to_vec()).expect("upsert");
     assert_eq!(matching(&*index, "x").len(), 5);
 }
 
@@ -430,7 +430,7 @@ fn deprecated_rows_do_not_count(subject: &Subject<'_>) {
     let mut old = fact("old", "hot hot hot and a long tail of other words");
     old.memory.deprecated_by = Some("a".to_owned());
     let index = fresh(subject, &rows);
-    index.upsert(&[old]).expect("upsert");
+    index.upsert(vec![old]).expect("upsert");
     let (owner, everything_passes) = (owner(), Filter::everything());
     let ask = everything(&owner, Kind::AtomicFact, &everything_passes);
     let scores = |index: &dyn Index, ask: &Ask<'_>| -> Vec<(String, f32)> {
@@ -494,7 +494,7 @@ fn limits_hold(subject: &Subject<'_>) {
         (0..40).map(|n| pointing(fact(&format!("f{n:02}"), &"x ".repeat(n + 1)), d, &[n as f32, 10.0])).collect();
     let index = fresh(subject, &rows[..20]);
     index.flush().expect("flush");
-    index.upsert(&rows[20..]).expect("upsert");
+    index.upsert(rows[20..].to_vec()).expect("upsert");
     let (owner, everything_passes) = (owner(), Filter::everything());
     let ask = |limit| Ask { limit, ..everything(&owner, Kind::AtomicFact, &everything_passes) };
     let by_keyword = |limit| index.matching(&ask(limit), &terms("x")).expect("matching");
@@ -579,7 +579,7 @@ fn a_scan_visits_every_row_once(subject: &Subject<'_>) {
     rows[9].memory.deprecated_by = Some("f5".to_owned());
     let index = fresh(subject, &rows[..20]);
     index.flush().expect("flush");
-    index.upsert(&rows[15..]).expect("upsert");
+    index.upsert(rows[15..].to_vec()).expect("upsert");
     let expected: BTreeMap<_, _> =
         rows.iter().map(|row| (key(row), (row.memory.path.clone(), row.memory.digest()))).collect();
     for _ in 0..2 {
@@ -600,7 +600,7 @@ fn info_counts(subject: &Subject<'_>) {
         index.flush().expect("flush");
         assert_eq!(index.info().expect("info").pending, 0);
     }
-    index.upsert(&rows[..1]).expect("upsert");
+    index.upsert(rows[..1].to_vec()).expect("upsert");
     index.remove(&[key(&rows[1])]).expect("remove");
     for _ in 0..2 {
         assert_eq!(counts(&*index), BTreeMap::from([(Kind::AtomicFact, 1), (Kind::Episode, 1)]));
@@ -687,7 +687,7 @@ fn upkeep_changes_no_answer(subject: &Subject<'_>) {
     let index = (subject.make)();
     for n in 0..12 {
         let name = format!("f{}", n % 5);
-        index.upsert(&[pointing(fact(&name, &format!("x w{n}")), d, &[1.0, n as f32])]).expect("upsert");
+        index.upsert(vec![pointing(fact(&name, &format!("x w{n}")), d, &[1.0, n as f32])]).expect("upsert");
         index.flush().expect("flush");
     }
     index.remove(&[key(&fact("f3", "x"))]).expect("remove");
@@ -707,7 +707,7 @@ fn many_small_writes(subject: &Subject<'_>) {
     let index = (subject.make)();
     for n in 0_u16..300 {
         let row = pointing(fact(&format!("f{:02}", n % 60), &format!("x w{n}")), d, &[1.0, f32::from(n)]);
-        index.upsert(&[row]).expect("upsert");
+        index.upsert(vec![row]).expect("upsert");
         if n % 7 == 0 {
             index.remove(&[key(&fact(&format!("f{:02}", n / 5), "x"))]).expect("remove");
         }

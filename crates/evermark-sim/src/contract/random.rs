@@ -27,8 +27,8 @@ pub fn random(subject: &Subject<'_>, seed: u64, n_steps: usize) {
             0..10 => {
                 let n_rows = if rng.u8(0..8) == 0 { rng.usize(50..200) } else { rng.usize(1..12) };
                 let rows: Vec<Indexable> = (0..n_rows).map(|_| any_row(&mut rng, subject.dimension)).collect();
-                index.upsert(&rows).expect("upsert");
-                exact.upsert(&rows).expect("upsert");
+                index.upsert(rows.clone()).expect("upsert");
+                exact.upsert(rows.clone()).expect("upsert");
             }
             10..15 => {
                 let keys: Vec<MemoryKey> = (0..rng.usize(1..30)).map(|_| any_row(&mut rng, 1).memory.key()).collect();

@@ -26,11 +26,11 @@ impl Shelves {
 }
 
 impl Index for Shelves {
-    fn upsert(&self, rows: &[Indexable]) -> Result<(), IndexError> {
+    fn upsert(&self, rows: Vec<Indexable>) -> Result<(), IndexError> {
         if rows.iter().any(|row| row.vector.as_ref().is_some_and(|vector| vector.len() != DIMENSION)) {
             return Err(IndexError::new(ErrorKind::Invalid, "width"));
         }
-        for row in rows {
+        for row in &rows {
             self.with(&row.memory.owner, |shelf| shelf.upsert([ShelfRow::of(row)]))?;
         }
         Ok(())

@@ -39,7 +39,7 @@ pub(super) fn run(args: &CommitsArgs, env: &Environment, out: &mut Out) -> anyho
     let index = wiring::indexes(wiring::world_of(env)?, VIEW_BYTES_MIN).open(folder.path(), Some(args.dim))?;
     let mut rows = Rows::new(args.dim);
     let first = (0..args.live).map(|i| rows.row(i)).collect::<Vec<_>>();
-    index.upsert(&first)?;
+    index.upsert(first.clone())?;
     index.flush()?;
 
     if !out.json {
@@ -50,7 +50,7 @@ pub(super) fn run(args: &CommitsArgs, env: &Environment, out: &mut Out) -> anyho
     let mut since = Step::default();
     let mut began = clock::now();
     for n in 1..=args.n {
-        index.upsert(&[rows.row(n % args.live)])?;
+        index.upsert(vec![rows.row(n % args.live)])?;
         index.flush()?;
         if n % COMMITS_PER_ROUND == 0 {
             // Just before, when there is most.

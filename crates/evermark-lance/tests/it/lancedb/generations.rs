@@ -13,7 +13,7 @@ fn other_generations_debris_and_old_versions_go() {
     let current = index_dir.join("gen-000002");
     let index = open(&current);
     for n in 0..30 {
-        index.upsert(&[fact(&user("amy"), &n.to_string(), "tea")]).unwrap();
+        index.upsert(vec![fact(&user("amy"), &n.to_string(), "tea")]).unwrap();
         index.flush().unwrap();
     }
     let before = contents(&index);
