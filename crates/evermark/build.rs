@@ -1,7 +1,5 @@
 //! How the program is linked: see docs/decisions/0015.
 
-#![expect(clippy::print_stdout, reason = "this is how Cargo is spoken to")]
-
 use std::process::Command;
 
 /// The first glibc that can load packed relocations.
