@@ -100,7 +100,11 @@ impl Inner {
                 sweeps.later.remove(&path);
                 paths.insert(path);
             }
-            self.look_at(&mut sweeps, paths)?;
+            if let Err(error) = self.look_at(&mut sweeps, paths) {
+                // Nobody tells again of what was not looked at.
+                sweeps.ask();
+                return Err(error);
+            }
         }
         self.publish(&sweeps);
         Ok(Tick::Idle(self.next_look(&sweeps).min(HEAL_INTERVAL)))
@@ -117,24 +121,28 @@ impl Inner {
         later.map_or(sweep, |later| later.min(sweep))
     }
 
-    /// Looks at single files. A path that is a folder is looked at with all that is in it.
+    /// Looks at single files, then at folders that came, went or were renamed, with all that is in them: those files have no events
+    /// of their own.
     fn look_at(&self, sweeps: &mut Sweeps, paths: BTreeSet<String>) -> Result<(), Error> {
         let ledger = self.ledger();
         let mut looked = Looked::default();
-        let mut look = |path: &str| {
-            if place(path).is_none() {
-                // A folder that came, went or was renamed: its files have no events of their own.
-                return self.sweep_under(sweeps, path);
-            }
-            if !is_indexed_kind(path) {
-                return Ok(());
-            }
+        let (files, folders): (Vec<String>, Vec<String>) = paths.into_iter().partition(|path| place(path).is_some());
+        let done = files.iter().filter(|path| is_indexed_kind(path)).try_for_each(|path| {
             let known = ledger.file(path)?.map(|row| row.known);
             self.act(path, known.as_ref(), self.vault.look(path), sweeps, &mut looked)
-        };
-        let done = paths.iter().try_for_each(|path| look(path));
-        // Nobody tells again of what was seen before something failed.
-        self.settle(looked, sweeps).and(done)
+        });
+        // What was seen before something failed is not lost with it.
+        self.settle(looked, sweeps).and(done)?;
+        let mut under: Option<&str> = None;
+        for folder in &folders {
+            // They come in order: what is in a folder right after it.
+            if under.is_some_and(|above| folder.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))) {
+                continue;
+            }
+            self.sweep_under(sweeps, folder)?;
+            under = Some(folder);
+        }
+        Ok(())
     }
 
     fn sweep_under(&self, sweeps: &mut Sweeps, under: &str) -> Result<(), Error> {

@@ -148,20 +148,20 @@ impl Ledger {
 
     /// Returns up to `limit` files below a folder whose paths come after `after`, in byte order.
     pub fn files_page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<FileRow>> {
-        // `0` follows `/`: the half-open range of all that lies in the folder. The empty prefix is everything.
+        // `0` follows `/`: the half-open range of all that lies in the folder. The empty prefix is everything. One lower bound: of
+        // two, SQLite would search by one and skip by the other.
         let (low, high) = if prefix.is_empty() {
             (String::new(), char::MAX.to_string())
         } else {
             (format!("{prefix}/"), format!("{prefix}0"))
         };
-        let sql = format!(
-            "SELECT {FILE_COLUMNS} FROM files WHERE path >= ?1 AND path < ?2 AND path > ?3 ORDER BY path LIMIT ?4"
-        );
+        let low = low.as_str().max(after);
+        let sql = format!("SELECT {FILE_COLUMNS} FROM files WHERE path > ?1 AND path < ?2 ORDER BY path LIMIT ?3");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.lock()
             .prepare_cached(&sql)
             .and_then(|mut statement| {
-                statement.query_map(params![low, high, after, limit], file_row)?.collect::<rusqlite::Result<_>>()
+                statement.query_map(params![low, high, limit], file_row)?.collect::<rusqlite::Result<_>>()
             })
             .map_err(self.on("list files"))
     }
