@@ -133,53 +133,44 @@ impl Inner {
         });
         // What was seen before something failed is not lost with it.
         self.settle(looked, sweeps).and(done)?;
-        let mut under: Option<&str> = None;
-        for folder in &folders {
+        let mut looked = Looked::default();
+        let mut above: Option<&str> = None;
+        let done = folders.iter().try_for_each(|folder| {
             // They come in order: what is in a folder right after it.
-            if under.is_some_and(|above| folder.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))) {
-                continue;
+            if above.is_some_and(|above| folder.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))) {
+                return Ok(());
             }
-            self.sweep_under(sweeps, folder)?;
-            under = Some(folder);
-        }
-        Ok(())
+            above = Some(folder);
+            self.sweep_under(sweeps, folder, &mut looked)
+        });
+        self.settle(looked, sweeps).and(done)
     }
 
-    fn sweep_under(&self, sweeps: &mut Sweeps, under: &str) -> Result<(), Error> {
+    fn sweep_under(&self, sweeps: &mut Sweeps, under: &str, looked: &mut Looked) -> Result<(), Error> {
         let mut known = HashMap::new();
         self.ledger().files(under, &mut |row| {
             known.insert(row.path.clone(), row.known);
         })?;
         let mut seen = Vec::new();
         let report = self.vault.scan_under(under, &mut |path, stamp| seen.push((path.to_owned(), stamp)));
-        let mut parked = self.parked_under(under)?;
-        let mut looked = Looked::default();
+        let mut parked: HashSet<String> = self.ledger().parked_under(under)?.into_iter().collect();
         for (path, stamp) in seen {
             let before = known.remove(&path);
             parked.remove(&path);
             if is_indexed_kind(&path) {
-                self.act(&path, before.as_ref(), Seen::Present(stamp), sweeps, &mut looked)?;
+                self.act(&path, before.as_ref(), Seen::Present(stamp), sweeps, looked)?;
             }
         }
         for (path, before) in known {
             let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
             parked.remove(&path);
-            self.act(&path, Some(&before), seen, sweeps, &mut looked)?;
+            self.act(&path, Some(&before), seen, sweeps, looked)?;
         }
         for path in parked {
             let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
-            self.act(&path, None, seen, sweeps, &mut looked)?;
+            self.act(&path, None, seen, sweeps, looked)?;
         }
-        self.settle(looked, sweeps)
-    }
-
-    /// Returns the paths of files in a folder that could not be understood; the empty path is the whole vault.
-    fn parked_under(&self, under: &str) -> Result<HashSet<String>, Error> {
-        let jobs = self.ledger().parked_jobs(usize::MAX)?;
-        let is_under = |path: &str| {
-            under.is_empty() || path.strip_prefix(under).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        Ok(jobs.into_iter().map(|job| job.path).filter(|path| is_under(path)).collect())
+        Ok(())
     }
 
     /// Looks at every file.
@@ -200,7 +191,7 @@ impl Inner {
             code: "unlistable".to_owned(),
             message: format!("cannot be looked at ({reason}); what was indexed from it stays"),
         }));
-        let mut parked = self.parked_under("")?;
+        let mut parked: HashSet<String> = self.ledger().parked_under("")?.into_iter().collect();
         let mut looked = Looked::default();
         for (path, stamp) in seen {
             let before = known.remove(&path);
@@ -217,6 +208,9 @@ impl Inner {
         for path in parked {
             let seen = Seen::Absent { parent_listed: report.proves_absence(&path) };
             self.act(&path, None, seen, sweeps, &mut looked)?;
+        }
+        if looked.confirmed.is_empty() && looked.suspects.is_empty() {
+            sweeps.held = None;
         }
         self.settle(looked, sweeps)?;
         self.vault.sweep(&report.leftovers);
@@ -327,9 +321,6 @@ impl Inner {
     fn settle(&self, mut looked: Looked, sweeps: &mut Sweeps) -> Result<(), Error> {
         self.enqueue_looked(&mut looked)?;
         if looked.confirmed.is_empty() {
-            if looked.suspects.is_empty() {
-                sweeps.held = None;
-            }
             return Ok(());
         }
         let counts = self.ledger().counts()?;

@@ -6,6 +6,7 @@
 
 use crate::error::Result;
 use crate::ledger::Ledger;
+use crate::ledger::catalog::range_of;
 use evermark_core::memory::Digest32;
 use evermark_core::reconcile::Stamp;
 use rusqlite::{OptionalExtension, Row, params};
@@ -430,6 +431,17 @@ impl Ledger {
     /// Returns jobs that wait for their content to change.
     pub fn parked_jobs(&self, limit: usize) -> Result<Vec<JobRow>> {
         self.job_rows("parked = 1 ORDER BY path", limit)
+    }
+
+    /// Returns the paths in a folder whose jobs wait for their content to change; the empty folder is everything.
+    pub fn parked_under(&self, folder: &str) -> Result<Vec<String>> {
+        let (low, high) = range_of(folder);
+        self.lock()
+            .prepare_cached("SELECT path FROM jobs WHERE path > ?1 AND path < ?2 AND parked = 1")
+            .and_then(|mut statement| {
+                statement.query_map([low, high], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+            })
+            .map_err(self.on("list jobs"))
     }
 
     fn job_rows(&self, condition: &str, limit: usize) -> Result<Vec<JobRow>> {

@@ -165,6 +165,9 @@ fn losing_most_files_at_once_stops_and_asks() {
     let status = engine.status().expect("status");
     assert_eq!(status.verdict, Verdict::Failing);
     assert!(status.reasons.iter().any(|reason| reason.code == "mass_delete_held"));
+    // A look at less than everything knows no better.
+    engine.tick(Loop::Reconcile).expect("ticked");
+    assert_eq!(engine.status().expect("status").verdict, Verdict::Failing);
 
     fs::rename(elsewhere.path().join("gone"), kit.path("default_app")).expect("moved back");
     assert_eq!(engine.quiesce().expect("synced").held, None);

@@ -119,6 +119,15 @@ pub struct Counts {
     pub missing: u64,
 }
 
+/// Returns what the paths of all that lies in a folder are between; the empty folder is everything.
+pub(crate) fn range_of(folder: &str) -> (String, String) {
+    // `0` follows `/`.
+    match folder {
+        "" => (String::new(), char::MAX.to_string()),
+        folder => (format!("{folder}/"), format!("{folder}0")),
+    }
+}
+
 impl Ledger {
     /// Returns what is known about one file.
     pub fn file(&self, path: &str) -> Result<Option<FileRow>> {
@@ -148,13 +157,8 @@ impl Ledger {
 
     /// Returns up to `limit` files below a folder whose paths come after `after`, in byte order.
     pub fn files_page(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<FileRow>> {
-        // `0` follows `/`: the half-open range of all that lies in the folder. The empty prefix is everything. One lower bound: of
-        // two, SQLite would search by one and skip by the other.
-        let (low, high) = if prefix.is_empty() {
-            (String::new(), char::MAX.to_string())
-        } else {
-            (format!("{prefix}/"), format!("{prefix}0"))
-        };
+        let (low, high) = range_of(prefix);
+        // One lower bound: of two, SQLite would search by one and skip by the other.
         let low = low.as_str().max(after);
         let sql = format!("SELECT {FILE_COLUMNS} FROM files WHERE path > ?1 AND path < ?2 ORDER BY path LIMIT ?3");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -63,6 +63,20 @@ fn a_source_that_could_not_be_looked_at_is_not_one_that_is_gone() {
 }
 
 #[test]
+fn what_is_parked_in_a_folder_is_told_apart_from_its_neighbours() {
+    let desk = Desk::new();
+    for path in ["a/b/1.md", "a/b/c/2.md", "a/b-c/3.md", "a/b0/4.md", "a/open.md"] {
+        enqueue(&desk, path, 1);
+    }
+    for claim in claim_all(&desk).into_iter().filter(|claim| claim.path != "a/open.md") {
+        desk.ledger.park(&claim, "unreadable").unwrap();
+    }
+    assert_eq!(desk.ledger.parked_under("a/b").unwrap(), ["a/b/1.md", "a/b/c/2.md"]);
+    assert_eq!(desk.ledger.parked_under("a").unwrap().len(), 4);
+    assert_eq!(desk.ledger.parked_under("").unwrap().len(), 4);
+}
+
+#[test]
 fn the_urgent_come_first_then_the_oldest() {
     let desk = Desk::new();
     for path in ["b", "a", "c"] {
@@ -227,6 +241,8 @@ fn what_cannot_be_understood_waits_until_it_changes() {
     let stats = desk.ledger.job_stats().unwrap();
     assert_eq!((stats.open, stats.parked, stats.failing, stats.oldest), (0, 1, 0, None));
     assert_eq!(desk.ledger.parked_jobs(10).unwrap()[0].error.as_deref(), Some("an entry has no timestamp"));
+    assert_eq!(desk.ledger.parked_under("").unwrap(), ["a"]);
+    assert_eq!(desk.ledger.parked_under("a").unwrap(), [] as [&str; 0]);
 
     assert_eq!(
         desk.ledger.enqueue(&[NewJob { fingerprint: Fingerprint::Digest(Digest32::of(b"x")), ..job("a", 0) }]).unwrap(),
