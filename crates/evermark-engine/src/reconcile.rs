@@ -20,8 +20,10 @@ const ALWAYS_SHARE: usize = 4;
 /// What sweeps remember between rounds. Nothing of it matters after a restart.
 #[derive(Default)]
 pub(crate) struct Sweeps {
-    /// When the last sweep ended, on the monotonic clock.
+    /// When the last sweep ended that still counts, on the monotonic clock.
     swept_at: Option<Duration>,
+    /// When the last one ended.
+    ended_at: Option<Duration>,
     asked: bool,
     /// Paths to look at again, at these times (microseconds since 1970).
     later: HashMap<String, i64>,
@@ -39,7 +41,9 @@ pub(crate) struct Sweeps {
 /// What is to be known of the sweeps while one is being made.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Swept {
+    /// When everything was compared with the live generation; `None` when that is still to be done.
     pub(crate) at: Option<Duration>,
+    pub(crate) ended_at: Option<Duration>,
     pub(crate) held: Option<String>,
     pub(crate) findings: Vec<FileProblem>,
     pub(crate) files: u64,
@@ -215,7 +219,8 @@ impl Inner {
         self.settle(looked, sweeps)?;
         self.vault.sweep(&report.leftovers);
         self.vault.tend();
-        sweeps.swept_at = Some(self.world.monotonic());
+        sweeps.ended_at = Some(self.world.monotonic());
+        sweeps.swept_at = sweeps.ended_at;
         self.publish(sweeps);
         Ok(())
     }
@@ -223,6 +228,7 @@ impl Inner {
     pub(crate) fn publish(&self, sweeps: &Sweeps) {
         *self.swept.lock().expect(POISON) = Swept {
             at: sweeps.swept_at,
+            ended_at: sweeps.ended_at,
             held: sweeps.held.clone(),
             findings: sweeps.findings.clone(),
             files: sweeps.files,

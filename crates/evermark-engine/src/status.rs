@@ -248,7 +248,7 @@ impl Inner {
             inbox_messages: inbox_messages as u64,
             inbox_sessions: inbox_sessions as u64,
             watcher: self.watcher(),
-            last_sweep_age_ms: swept.at.map(|at| millis(now.saturating_sub(at))),
+            last_sweep_age_ms: swept.ended_at.map(|at| millis(now.saturating_sub(at))),
             maintenance,
         };
         let overdue = known.as_ref().and_then(|books| books.overdue);

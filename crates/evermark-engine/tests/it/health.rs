@@ -41,6 +41,20 @@ fn an_index_that_does_not_answer_is_said_with_what_was_known_of_it() {
 }
 
 #[test]
+fn after_a_rebuild_the_last_sweep_is_still_the_last_one() {
+    let kit = Kit::new();
+    let engine = kit.open();
+    add(&engine, "s", &[(0, "mira", User, "The lantern hangs in the shed.")]);
+    flush(&engine, "s");
+    assert_eq!(engine.status().expect("status").last_sweep_age_ms, None);
+    engine.quiesce().expect("synced");
+    kit.world.pass(Duration::from_secs(7));
+    engine.rebuild(&mut |_| {}).expect("rebuilt");
+    let age_ms = engine.status().expect("status").last_sweep_age_ms.expect("swept");
+    assert!((7_000..60_000).contains(&age_ms), "{age_ms}");
+}
+
+#[test]
 fn an_index_that_never_answered_is_no_healthy_one() {
     let kit = Kit::new();
     let engine = kit.open();
