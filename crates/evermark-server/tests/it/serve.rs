@@ -7,9 +7,36 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 fn any(host: &str) -> SocketAddr {
     format!("{host}:0").parse().unwrap()
+}
+
+/// A server on a socket of its own.
+struct Running {
+    addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), ServeError>>,
+    _server: Server,
+}
+
+impl Running {
+    async fn start(options: Options) -> Self {
+        let server = Server::with(Setup { options: options.clone(), ..Setup::default() });
+        let listener = bind(&options).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(serve(server.app.clone(), listener, async {
+            stopped.await.unwrap();
+        }));
+        Self { addr, stop, serving, _server: server }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
@@ -34,13 +61,8 @@ async fn a_socket_opened_elsewhere_is_held_to_the_same_rule() {
 #[tokio::test]
 async fn a_request_that_has_arrived_is_answered_before_the_server_stops() {
     let options = Options { addr: any("127.0.0.1"), shutdown_grace: Duration::from_secs(20), ..Options::default() };
-    let server = Server::with(Setup { options: options.clone(), ..Setup::default() });
-    let listener = bind(&options).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(serve(server.app.clone(), listener, async {
-        stopped.await.unwrap();
-    }));
+    let running = Running::start(options).await;
+    let addr = running.addr;
 
     let body = r#"{"session_id":"s"}"#;
     let head = format!(
@@ -55,12 +77,12 @@ async fn a_request_that_has_arrived_is_answered_before_the_server_stops() {
     let mut seen = [0; 12];
     idle.read_exact(&mut seen).await.unwrap();
     assert_eq!(&seen, b"HTTP/1.1 200");
-    stop.send(()).unwrap();
+    running.stop.send(()).unwrap();
     stream.write_all(body.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("no_extraction"), "{answer}");
-    serving.await.unwrap().unwrap();
+    running.serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(addr).await.is_err());
 }
 
@@ -83,13 +105,8 @@ async fn a_request_that_never_ends_does_not_hold_the_server() {
 #[tokio::test]
 async fn a_body_that_nobody_needs_may_come_late() {
     let options = Options { addr: any("127.0.0.1"), ..Options::default() };
-    let server = Server::with(Setup { options: options.clone(), ..Setup::default() });
-    let listener = bind(&options).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(serve(server.app.clone(), listener, async {
-        stopped.await.unwrap();
-    }));
+    let running = Running::start(options).await;
+    let addr = running.addr;
     for verb in ["verify", "index/inspect", "index/rebuild"] {
         let head = format!(
             "POST /api/v1/evermark/{verb} HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n"
@@ -112,8 +129,7 @@ async fn a_body_that_nobody_needs_may_come_late() {
         late.read_to_string(&mut answers).await.unwrap();
         assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{verb}: {answers}");
     }
-    stop.send(()).unwrap();
-    serving.await.unwrap().unwrap();
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -124,13 +140,8 @@ async fn silent_connections_are_let_go_and_make_room() {
         idle_timeout: Duration::from_millis(50),
         ..Options::default()
     };
-    let server = Server::with(Setup { options: options.clone(), ..Setup::default() });
-    let listener = bind(&options).await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(serve(server.app.clone(), listener, async {
-        stopped.await.unwrap();
-    }));
+    let running = Running::start(options).await;
+    let addr = running.addr;
     // The first one holds the only place and says nothing.
     let mut silent = TcpStream::connect(addr).await.unwrap();
     let mut second = TcpStream::connect(addr).await.unwrap();
@@ -139,6 +150,5 @@ async fn silent_connections_are_let_go_and_make_room() {
     second.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
-    stop.send(()).unwrap();
-    serving.await.unwrap().unwrap();
+    running.stop().await;
 }

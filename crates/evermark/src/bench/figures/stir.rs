@@ -200,7 +200,8 @@ impl Batch {
     /// Returns the same files of users whose names begin like this.
     fn renamed(self, users: &str) -> Self {
         let renamed = |(path, bytes): (PathBuf, Vec<u8>)| {
-            let text = String::from_utf8_lossy(&bytes).replace(USER, users);
+            // What is called like a user is not always one: `user_id` stays what it is.
+            let text = String::from_utf8_lossy(&bytes).replace(USER, users).replace(&format!("{users}id"), "user_id");
             (PathBuf::from(path.to_string_lossy().replace(USER, users)), text.into_bytes())
         };
         Self::of(self.files.into_iter().map(renamed).collect())
