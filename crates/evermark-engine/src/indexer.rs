@@ -5,8 +5,11 @@
 //! ledger records what the file now holds and the job is done (`index.recorded`). A crash anywhere leaves a job that is
 //! due again; doing it twice changes nothing, and asks the provider for nothing.
 
+mod marked;
 mod unflushed;
 
+use marked::Marked;
+pub(crate) use marked::entry_digest_of;
 use unflushed::Applied;
 pub(crate) use unflushed::Unflushed;
 
@@ -28,7 +31,7 @@ use evermark_core::text;
 use evermark_models::provider::MODEL_MISSING;
 use evermark_store::jobs::{Claim, Reason};
 use evermark_store::ledger::Ledger;
-use evermark_store::ledger::catalog::{Entry, FileRecord, MessageRef, State};
+use evermark_store::ledger::catalog::{Entry, FileRecord, State};
 use std::collections::{HashMap, HashSet};
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
@@ -71,36 +74,6 @@ struct Looked {
     ticket: Option<u64>,
     found: Result<Found, Error>,
     marks: Vec<Marked>,
-}
-
-/// What is to be known of a memory when it is in the index.
-struct Marked {
-    key: MemoryKey,
-    /// What the ledger is to remember of it, when it has its vector, and when it has none.
-    mark: Digest32,
-    vectorless: Digest32,
-    /// The messages that an episode is of.
-    messages: Vec<MessageRef>,
-}
-
-impl Marked {
-    fn of(memory: &Memory, live: &Live) -> Self {
-        let digest = memory.digest();
-        let session = memory.session_id.as_ref().filter(|_| memory.kind() == Kind::Episode);
-        let messages = session.map_or_else(Vec::new, |session| {
-            memory
-                .message_ids
-                .iter()
-                .map(|id| MessageRef { session: session.clone(), message_id: id.clone() })
-                .collect()
-        });
-        Self {
-            key: memory.key(),
-            mark: entry_digest_of(digest, live, true),
-            vectorless: entry_digest_of(digest, live, false),
-            messages,
-        }
-    }
 }
 
 /// A file read for indexing.
@@ -362,10 +335,10 @@ impl Inner {
             reading.findings.iter().filter_map(|finding| finding.entry.as_deref()).collect();
         let mut entries: HashMap<MemoryKey, Digest32> = HashMap::new();
         let mut messages = Vec::new();
-        for Marked { key, mark, vectorless: without, messages: some } in marks {
-            let mark = if vectorless.contains(&key) { without } else { mark };
-            entries.entry(key).or_insert(mark);
-            messages.extend(some);
+        for marked in marks {
+            let mark = if vectorless.contains(&marked.key) { marked.vectorless(live) } else { marked.mark };
+            entries.entry(marked.key).or_insert(mark);
+            messages.extend(marked.messages);
         }
         if let Some(retry) = retry.as_ref().filter(|_| entries == before) {
             // Tried again, and nothing came of it: write nothing.
@@ -473,13 +446,13 @@ impl Inner {
                 some.rows.push(row);
                 continue;
             }
-            let (file, Marked { key, vectorless, .. }) = (&read[position], &read[position].marks[nth]);
+            let (file, marked) = (&read[position], &read[position].marks[nth]);
             some.retries.insert(position, retry.clone());
             // A row that is there without its vector is not written again to stay so.
-            if file.before.get(key) != Some(vectorless) {
+            if file.before.get(&marked.key) != Some(&marked.vectorless(live)) {
                 some.rows.push(row);
             }
-            some.vectorless.insert(key.clone());
+            some.vectorless.insert(marked.key.clone());
         }
         some
     }
@@ -565,17 +538,6 @@ fn kind_name(kind: FileKind) -> &'static str {
         FileKind::Inbox => "inbox",
         FileKind::Segment => "segment",
     }
-}
-
-/// What the ledger remembers of a row: it differs whenever the row must be written again, so also when it got no vector.
-pub(crate) fn entry_digest_of(memory: Digest32, live: &Live, has_vectors: bool) -> Digest32 {
-    let mut bytes = memory.0.to_vec();
-    if let Some(model) = &live.model {
-        bytes.extend_from_slice(&(model.dimension as u64).to_le_bytes());
-        bytes.extend_from_slice(model.name.as_bytes());
-    }
-    bytes.push(u8::from(has_vectors));
-    Digest32::of(&bytes)
 }
 
 /// Returns about how many bytes a row takes, rather too many than too few.
