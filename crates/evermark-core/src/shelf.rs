@@ -64,33 +64,71 @@ pub enum Payload<'a> {
 #[derive(Debug)]
 pub struct Prepared(rack::Prepared);
 
-/// A row as it was read from where rows are kept, to be put on a shelf without being made a [`Memory`] first.
-pub struct Encoded<'a> {
-    head: codec::Head<'a>,
+/// How rows are taken apart for one shelf; several threads may do it at once, without the shelf.
+#[derive(Clone, Copy, Debug)]
+pub struct Preparer {
+    dimension: Option<usize>,
+    payloads: Payloads,
+}
+
+impl Preparer {
+    /// Errors: [`ErrorKind::Invalid`] on a vector of another width.
+    pub fn row(self, row: &ShelfRow<'_>) -> Result<Prepared, IndexError> {
+        row.vector.map_or(Ok(()), |vector| check_width(self.dimension, vector))?;
+        Ok(Prepared(rack::Prepared::of(row.tokens, row.vector).with_payload(row.payload, self.payloads)))
+    }
+
+    /// The same of what an [`Encoded`] row is searched by: the rest of it is encoded already.
+    ///
+    /// Errors: as [`Self::row`].
+    pub fn encoded(self, tokens: &str, vector: Option<&[f32]>) -> Result<Prepared, IndexError> {
+        vector.map_or(Ok(()), |vector| check_width(self.dimension, vector))?;
+        Ok(Prepared(rack::Prepared::of(tokens, vector)))
+    }
+}
+
+/// That bytes are what [`codec::encode`] wrote, all of it: what is damaged shows now, not when it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked {
     kind: Kind,
     is_deprecated: bool,
 }
 
-impl<'a> Encoded<'a> {
-    /// Reads what [`codec::encode`] wrote, all of it: what is damaged shows now, not when it is asked for.
-    pub fn of(bytes: &'a [u8]) -> Result<Self, codec::CodecError> {
+impl Checked {
+    /// Errors: a memory's bytes that are not whole.
+    pub fn of(bytes: &[u8]) -> Result<Self, codec::CodecError> {
         let head = codec::head(bytes)?;
         let rest = codec::decode_rest(head.id, head.rest)?;
-        Ok(Self { head, kind: rest.body.kind(), is_deprecated: rest.deprecated_by.is_some() })
+        Ok(Self { kind: rest.body.kind(), is_deprecated: rest.deprecated_by.is_some() })
+    }
+}
+
+/// A row as it was read from where rows are kept, to be put on a shelf without being made a [`Memory`] first.
+pub struct Encoded<'a> {
+    head: codec::Head<'a>,
+    checked: Checked,
+}
+
+impl<'a> Encoded<'a> {
+    /// Reads bytes that were checked.
+    ///
+    /// Errors: other bytes than those, if they are not whole.
+    pub fn of(bytes: &'a [u8], checked: Checked) -> Result<Self, codec::CodecError> {
+        Ok(Self { head: codec::head(bytes)?, checked })
     }
 
     /// Returns the row, with its terms, separated by single spaces, and its vector.
     pub fn row<'b>(&'b self, tokens: &'b str, vector: Option<&'b [f32]>) -> ShelfRow<'b> {
         let head = &self.head;
         ShelfRow {
-            kind: self.kind,
+            kind: self.checked.kind,
             id: head.id,
             parent_type: head.parent_type,
             parent_id: head.parent_id,
             session_id: head.session_id,
             timestamp_us: head.timestamp_us,
             sender_ids: &head.sender_ids,
-            deprecated: self.is_deprecated,
+            deprecated: self.checked.is_deprecated,
             path: head.path,
             tokens,
             vector,
@@ -171,7 +209,7 @@ impl Shelf {
     ) -> Result<Self, IndexError> {
         let mut shelf = Self::new(owner, dimension, payloads);
         for row in rows {
-            shelf.put(&row, &shelf.prepare(&row)?)?;
+            shelf.put(&row, &shelf.preparer().row(&row)?)?;
         }
         shelf.settle();
         Ok(shelf)
@@ -190,20 +228,17 @@ impl Shelf {
     /// Errors: [`ErrorKind::Invalid`] on a vector of another width, [`ErrorKind::Unavailable`] when 2^32 rows, terms or
     /// bytes of one kind are passed. The rows before the one at fault are added.
     pub fn upsert<'a>(&mut self, rows: impl IntoIterator<Item = ShelfRow<'a>>) -> Result<(), IndexError> {
-        let done = rows.into_iter().try_for_each(|row| self.put(&row, &self.prepare(&row)?));
+        let done = rows.into_iter().try_for_each(|row| self.put(&row, &self.preparer().row(&row)?));
         self.racks.values_mut().for_each(Rack::tidy);
         done
     }
 
-    /// Takes a row apart; several threads may do this at once.
-    ///
-    /// Errors: [`ErrorKind::Invalid`] on a vector of another width.
-    pub fn prepare(&self, row: &ShelfRow<'_>) -> Result<Prepared, IndexError> {
-        row.vector.map_or(Ok(()), |vector| self.check_width(vector))?;
-        Ok(Prepared(rack::Prepared::of(row, self.payloads)))
+    /// Returns how rows are taken apart for this shelf.
+    pub fn preparer(&self) -> Preparer {
+        Preparer { dimension: self.dimension, payloads: self.payloads }
     }
 
-    /// As [`Self::upsert`], of rows that [`Self::prepare`] took apart.
+    /// As [`Self::upsert`], of rows that this shelf's [`Preparer`] took apart.
     pub fn upsert_prepared<'a>(
         &mut self,
         rows: impl IntoIterator<Item = (ShelfRow<'a>, Prepared)>,
@@ -371,13 +406,17 @@ impl Shelf {
     }
 
     fn check_width(&self, vector: &[f32]) -> Result<(), IndexError> {
-        match self.dimension {
-            Some(dimension) if dimension == vector.len() => Ok(()),
-            Some(dimension) => {
-                let message = format!("vector has {} components, the index has {dimension}", vector.len());
-                Err(IndexError::new(ErrorKind::Invalid, message))
-            }
-            None => Err(IndexError::new(ErrorKind::Invalid, "the index holds no vectors")),
+        check_width(self.dimension, vector)
+    }
+}
+
+fn check_width(dimension: Option<usize>, vector: &[f32]) -> Result<(), IndexError> {
+    match dimension {
+        Some(dimension) if dimension == vector.len() => Ok(()),
+        Some(dimension) => {
+            let message = format!("vector has {} components, the index has {dimension}", vector.len());
+            Err(IndexError::new(ErrorKind::Invalid, message))
         }
+        None => Err(IndexError::new(ErrorKind::Invalid, "the index holds no vectors")),
     }
 }

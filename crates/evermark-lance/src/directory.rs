@@ -94,6 +94,11 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
+    /// Makes an empty one for so many rows: growing step by step would move all of them again and again.
+    pub(crate) fn with_room(n_rows: usize) -> Self {
+        Self { rows: HashMap::with_capacity_and_hasher(n_rows, BuildHasherDefault::default()), ..Self::default() }
+    }
+
     pub(crate) fn find(&self, key: u64) -> Option<Address> {
         self.rows.get(&key).copied()
     }

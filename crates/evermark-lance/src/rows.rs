@@ -19,7 +19,7 @@ use evermark_core::codec;
 use evermark_core::id::{Kind, MemoryKey, Owner, Scope, Track};
 use evermark_core::index::{IndexError, Indexable};
 use evermark_core::memory::{Digest32, Memory};
-use evermark_core::shelf::Encoded;
+use evermark_core::shelf::{Checked, Encoded};
 use std::sync::Arc;
 
 /// Raised when the columns change, or what is in them: an older generation is then rebuilt.
@@ -303,19 +303,24 @@ pub(crate) fn identities(batch: &RecordBatch) -> Result<Vec<(MemoryKey, String, 
 
 /// Reads [`MEMORY_COLUMNS`].
 pub(crate) fn memories(batch: &RecordBatch) -> Result<Vec<Memory>, IndexError> {
-    payloads_of(batch, codec::decode)
+    payloads_of(batch, |_, bytes| codec::decode(bytes))
 }
 
-/// The same, only as far as a view wants it.
-pub(crate) fn encoded(batch: &RecordBatch) -> Result<Vec<Encoded<'_>>, IndexError> {
-    payloads_of(batch, Encoded::of)
+/// Checks that [`memories`] could read them.
+pub(crate) fn checked(batch: &RecordBatch) -> Result<Vec<Checked>, IndexError> {
+    payloads_of(batch, |_, bytes| Checked::of(bytes))
+}
+
+/// The same as [`memories`], only as far as a view wants it, of a batch that was checked.
+pub(crate) fn encoded<'a>(batch: &'a RecordBatch, checked: &[Checked]) -> Result<Vec<Encoded<'a>>, IndexError> {
+    payloads_of(batch, |row, bytes| Encoded::of(bytes, checked[row]))
 }
 
 fn payloads_of<'a, T>(
     batch: &'a RecordBatch,
-    read: impl Fn(&'a [u8]) -> Result<T, codec::CodecError>,
+    read: impl Fn(usize, &'a [u8]) -> Result<T, codec::CodecError>,
 ) -> Result<Vec<T>, IndexError> {
     let payloads = Columns::of(batch).column("payload")?.as_binary_opt::<i32>().ok_or_else(|| wrong_type("payload"))?;
     let damaged = |error| IndexError { source: Some(Box::new(error)), ..corrupt("a row's payload is damaged") };
-    (0..batch.num_rows()).map(|row| read(payloads.value(row)).map_err(damaged)).collect()
+    (0..batch.num_rows()).map(|row| read(row, payloads.value(row)).map_err(damaged)).collect()
 }

@@ -67,9 +67,9 @@ fn each<T: Send + 'static>(
 ) -> Result<T, IndexError> {
     let look = Arc::new(look);
     let inside = Arc::clone(&look);
-    let mut into = store.read_owner(rows, &rows::VIEW_COLUMNS, into, move |into, batch: &RecordBatch| {
-        let columns = Columns::of(batch);
-        let (memories, tokens, vectors) = (rows::memories(batch)?, columns.strings("tokens")?, columns.vectors()?);
+    let mut into = store.read_owner(rows, &rows::VIEW_COLUMNS, into, Ok, move |into, batch: RecordBatch| {
+        let columns = Columns::of(&batch);
+        let (memories, tokens, vectors) = (rows::memories(&batch)?, columns.strings("tokens")?, columns.vectors()?);
         for (row, memory) in memories.iter().enumerate() {
             inside(into, Row { memory, tokens: tokens.value(row), vector: vectors.get(row) });
         }

@@ -24,7 +24,7 @@ use lance::io::ObjectStoreRegistry;
 use lance::session::Session;
 use lance_table::format::Fragment;
 use lance_table::io::deletion::relative_deletion_file_path;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ const INDEX_CACHE_BYTES: usize = 1 << 20;
 const METADATA_CACHE_BYTES: usize = 16 << 20;
 /// Rows decoded at once.
 const BATCH_ROWS: u32 = 4096;
+/// Batches that are decoded at once: one for each thread of the room, and one that is ready.
+const AHEAD: usize = 3;
 /// A data file is closed at this many rows; the byte limit of `compact` closes it earlier.
 const FILE_ROWS_MAX: usize = 1 << 20;
 
@@ -311,20 +313,47 @@ pub(crate) async fn read(
     ranges: Option<Ranges>,
     visit: &mut (dyn FnMut(RecordBatch) -> Result<(), IndexError> + Send),
 ) -> Result<(), IndexError> {
+    read_prepared(at, id, columns, ranges, BATCH_ROWS, Ok, visit).await
+}
+
+/// The same, with work on each batch that needs no order: it is done beside reading and visiting.
+pub(crate) async fn read_prepared<T: Send + 'static>(
+    at: &Snapshot,
+    id: u64,
+    columns: &[&str],
+    ranges: Option<Ranges>,
+    batch_rows: u32,
+    prepare: impl Fn(RecordBatch) -> Result<T, IndexError> + Clone + Send + Sync + 'static,
+    visit: &mut (dyn FnMut(T) -> Result<(), IndexError> + Send),
+) -> Result<(), IndexError> {
     let doing = "read rows of the index";
     let fragment = fragment(at, id)?;
     let projection = at.schema().project(columns).map_err(|error| unreadable(doing, error))?;
     let config = FragReadConfig::default().with_row_address(true);
     let reader = fragment.open(&projection, config).await.map_err(|error| unreadable(doing, error))?;
     let stream = match ranges {
-        Some(ranges) => reader.read_ranges(ranges.into(), BATCH_ROWS).await,
-        None => reader.read_all(BATCH_ROWS).await,
+        Some(ranges) => reader.read_ranges(ranges.into(), batch_rows).await,
+        None => reader.read_all(batch_rows).await,
     };
-    let mut batches = stream.map_err(|error| unreadable(doing, error))?.buffered(2);
-    while let Some(batch) = batches.next().await {
-        visit(batch.map_err(|error| unreadable(doing, error))?)?;
+    let mut batches = stream.map_err(|error| unreadable(doing, error))?.fuse();
+    let mut ahead = VecDeque::with_capacity(AHEAD);
+    loop {
+        while ahead.len() < AHEAD
+            && let Some(batch) = batches.next().await
+        {
+            let prepare = prepare.clone();
+            ahead.push_back(tokio::spawn(async move {
+                let batch = batch.await.map_err(|error| unreadable(doing, error))?;
+                prepare(batch)
+            }));
+        }
+        let Some(next) = ahead.pop_front() else { return Ok(()) };
+        let prepared = next.await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => failed(doing, error),
+        })?;
+        visit(prepared?)?;
     }
-    Ok(())
 }
 
 /// Returns the addresses that [`read`] has added to a batch.
@@ -344,7 +373,7 @@ pub(crate) async fn read_noting(
     noting(suspects, id, read(at, id, columns, ranges, visit)).await
 }
 
-async fn noting<T>(
+pub(crate) async fn noting<T>(
     suspects: &Suspects,
     id: u64,
     work: impl Future<Output = Result<T, IndexError>>,
@@ -363,18 +392,21 @@ pub(crate) async fn directory(
     bad: &BTreeSet<u64>,
     suspects: &Suspects,
 ) -> Result<Directory, IndexError> {
-    let mut directory = Directory::default();
+    let good = || at.fragments().iter().filter(|fragment| !bad.contains(&fragment.id));
+    let mut directory = Directory::with_room(good().filter_map(|fragment| fragment.num_rows()).sum());
     let mut doubled: ByFingerprint<()> = ByFingerprint::default();
-    for fragment in at.fragments().iter().filter(|fragment| !bad.contains(&fragment.id)) {
-        read_noting(suspects, at, fragment.id, &rows::DIRECTORY_COLUMNS, None, &mut |batch| {
-            for (entry, address) in rows::entries(&batch)?.into_iter().zip(addresses(&batch)?) {
+    let prepare = |batch| Ok((rows::entries(&batch)?, addresses(&batch)?));
+    for fragment in good() {
+        let mut visit = |(entries, addresses): (Vec<_>, Vec<_>)| {
+            for (entry, address) in entries.into_iter().zip(addresses) {
                 if !directory.insert(entry, address) {
                     doubled.insert(entry.key, ());
                 }
             }
             Ok(())
-        })
-        .await?;
+        };
+        let reading = read_prepared(at, fragment.id, &rows::DIRECTORY_COLUMNS, None, BATCH_ROWS, prepare, &mut visit);
+        noting(suspects, fragment.id, reading).await?;
     }
     if !doubled.is_empty() {
         return Err(corrupt(format!("the index holds {} memories twice", doubled.len())));

@@ -10,7 +10,7 @@ use arrow_array::RecordBatch;
 use evermark_core::error::ErrorKind;
 use evermark_core::id::Owner;
 use evermark_core::index::{IndexError, Indexable};
-use evermark_core::shelf::{Encoded, Payloads, Prepared, Shelf, ShelfRow};
+use evermark_core::shelf::{Checked, Payloads, Prepared, Preparer, Shelf, ShelfRow};
 use evermark_core::world::World;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -196,11 +196,18 @@ impl Views {
         // What they say is kept while it fits; without it a view is smaller, and hits are read from the table.
         for payloads in [Payloads::Keep, Payloads::LeaveOut] {
             let shelf = Shelf::new(owner.clone(), self.dimension, payloads).with_room(rows.n_rows);
-            let filling = Filling::new(shelf, self.bytes_max);
-            let mut filling =
-                store.read_owner(rows, &rows::VIEW_COLUMNS, filling, |filling, batch| filling.add(batch))?;
-            filling.empty()?;
-            if let Some(mut shelf) = filling.shelf {
+            let (preparer, bytes_max) = (shelf.preparer(), self.bytes_max);
+            let prepare = move |batch| Part::of(batch, preparer);
+            let filled = store.read_owner(rows, &rows::VIEW_COLUMNS, Some(shelf), prepare, move |filling, part| {
+                // `None` once it has grown too large.
+                let Some(shelf) = filling else { return Ok(()) };
+                part.put(shelf)?;
+                if shelf.bytes() > bytes_max {
+                    *filling = None;
+                }
+                Ok(())
+            })?;
+            if let Some(mut shelf) = filled {
                 put(&mut shelf, rows.waiting.iter().map(Arc::as_ref))?;
                 shelf.settle();
                 if shelf.bytes() <= self.bytes_max {
@@ -277,9 +284,9 @@ impl Views {
 /// Brings a view in step with a few changes. Searches wait only while what was taken apart before is added.
 fn apply(shelf: &RwLock<Shelf>, changes: &[&Change]) {
     let prepared: Vec<_> = {
-        let shelf = shelf.read().unwrap_or_else(PoisonError::into_inner);
+        let preparer = shelf.read().unwrap_or_else(PoisonError::into_inner).preparer();
         let prepare = |change: &&Change| match change {
-            Change::Put(row) => Some(shelf.prepare(&ShelfRow::of(row))),
+            Change::Put(row) => Some(preparer.row(&ShelfRow::of(row))),
             Change::Gone(_) => None,
         };
         changes.iter().map(prepare).collect()
@@ -322,73 +329,28 @@ fn change(shelf: &mut Shelf, change: &Change) {
     }
 }
 
-/// A shelf that is being filled, some thousand rows at a time.
-struct Filling {
-    /// `None` once it has grown too large.
-    shelf: Option<Shelf>,
-    bytes_max: usize,
-    batches: Vec<RecordBatch>,
-    n_rows: usize,
-}
-
-/// Bounds the batches that are held (1.5 KB a row); an owner of ordinary size is one or two fillings.
-const FILLING_ROWS: usize = 3072;
-/// Rows that are taken apart by one thread in one go.
-const SLICE_ROWS: usize = 512;
-
-impl Filling {
-    fn new(shelf: Shelf, bytes_max: usize) -> Self {
-        Self { shelf: Some(shelf), bytes_max, batches: Vec::new(), n_rows: 0 }
-    }
-
-    /// Takes a batch of [`rows::VIEW_COLUMNS`].
-    fn add(&mut self, batch: &RecordBatch) -> Result<(), IndexError> {
-        self.n_rows += batch.num_rows();
-        let slice = |from: usize| batch.slice(from, SLICE_ROWS.min(batch.num_rows() - from));
-        self.batches.extend((0..batch.num_rows()).step_by(SLICE_ROWS).map(slice));
-        if self.n_rows < FILLING_ROWS { Ok(()) } else { self.empty() }
-    }
-
-    /// Puts what is held on the shelf.
-    fn empty(&mut self) -> Result<(), IndexError> {
-        let batches = std::mem::take(&mut self.batches);
-        self.n_rows = 0;
-        let Some(shelf) = &mut self.shelf else { return Ok(()) };
-        // Taking rows apart is most of the work, and needs no order: another thread takes half.
-        let (left, right) = batches.split_at(batches.len() / 2);
-        let (left, right) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| prepare(shelf, right));
-            let left = prepare(shelf, left);
-            (left, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
-        for Part { batch, encoded, prepared } in left?.into_iter().chain(right?) {
-            let columns = Columns::of(batch);
-            let (tokens, vectors) = (columns.strings("tokens")?, columns.vectors()?);
-            let rows = encoded.iter().enumerate().map(|(at, row)| row.row(tokens.value(at), vectors.get(at)));
-            shelf.fill(rows.zip(prepared))?;
-        }
-        if shelf.bytes() > self.bytes_max {
-            self.shelf = None;
-        }
-        Ok(())
-    }
-}
-
-/// A batch's rows, taken apart.
-struct Part<'a> {
-    batch: &'a RecordBatch,
-    encoded: Vec<Encoded<'a>>,
+/// A batch of [`rows::VIEW_COLUMNS`], its rows taken apart.
+struct Part {
+    batch: RecordBatch,
+    checked: Vec<Checked>,
     prepared: Vec<Prepared>,
 }
 
-fn prepare<'a>(shelf: &Shelf, batches: &'a [RecordBatch]) -> Result<Vec<Part<'a>>, IndexError> {
-    let part = |batch: &'a RecordBatch| {
-        let columns = Columns::of(batch);
+impl Part {
+    fn of(batch: RecordBatch, preparer: Preparer) -> Result<Self, IndexError> {
+        let columns = Columns::of(&batch);
         let (tokens, vectors) = (columns.strings("tokens")?, columns.vectors()?);
-        let encoded = rows::encoded(batch)?;
+        let checked = rows::checked(&batch)?;
+        let prepare = |row| preparer.encoded(tokens.value(row), vectors.get(row));
+        let prepared = (0..batch.num_rows()).map(prepare).collect::<Result<_, _>>()?;
+        Ok(Self { batch, checked, prepared })
+    }
+
+    fn put(self, shelf: &mut Shelf) -> Result<(), IndexError> {
+        let columns = Columns::of(&self.batch);
+        let (tokens, vectors) = (columns.strings("tokens")?, columns.vectors()?);
+        let encoded = rows::encoded(&self.batch, &self.checked)?;
         let rows = encoded.iter().enumerate().map(|(at, row)| row.row(tokens.value(at), vectors.get(at)));
-        let prepared = rows.map(|row| shelf.prepare(&row)).collect::<Result<_, _>>()?;
-        Ok(Part { batch, encoded, prepared })
-    };
-    batches.iter().map(part).collect()
+        shelf.fill(rows.zip(self.prepared))
+    }
 }

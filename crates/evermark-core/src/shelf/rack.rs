@@ -59,16 +59,18 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn of(row: &ShelfRow<'_>, payloads: Payloads) -> Self {
-        let mut terms: Vec<u64> =
-            row.tokens.split_ascii_whitespace().map(|term| fingerprint(term.as_bytes())).collect();
+    pub(super) fn of(tokens: &str, vector: Option<&[f32]>) -> Self {
+        let mut terms: Vec<u64> = tokens.split_ascii_whitespace().map(|term| fingerprint(term.as_bytes())).collect();
         terms.sort_unstable();
-        let mut payload = Vec::new();
-        match (payloads, row.payload) {
-            (Payloads::LeaveOut, _) | (Payloads::Keep, Payload::Rest(_)) => {}
-            (Payloads::Keep, Payload::Of(memory)) => codec::encode_rest(memory, &mut payload),
+        Self { terms, payload: Vec::new(), vector: vector.and_then(Stored::of) }
+    }
+
+    /// The same, with what the row says, where it is kept and not encoded yet.
+    pub(super) fn with_payload(mut self, payload: Payload<'_>, payloads: Payloads) -> Self {
+        if let (Payloads::Keep, Payload::Of(memory)) = (payloads, payload) {
+            codec::encode_rest(memory, &mut self.payload);
         }
-        Self { terms, payload, vector: row.vector.and_then(Stored::of) }
+        self
     }
 }
 

@@ -14,6 +14,9 @@ use futures::future::try_join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Rows of an owner that are read at once (1.5 KB each): small enough that their memory is used again.
+const OWNER_BATCH_ROWS: u32 = 512;
+
 /// What a reader needs to read an owner's rows as of one moment.
 pub(crate) struct OwnerRows {
     hold: Arc<Hold>,
@@ -51,14 +54,16 @@ impl Store {
     }
 
     /// Reads an owner's rows on disk into `into`, batch by batch, inside the room; ends early when `take` says so.
+    /// Batches are prepared side by side and taken in turn.
     ///
     /// Errors: [`evermark_core::error::ErrorKind::Unavailable`] when the reader was ended because it held files too long.
-    pub(crate) fn read_owner<T: Send + 'static>(
+    pub(crate) fn read_owner<P: Send + 'static, T: Send + 'static>(
         &self,
         rows: &OwnerRows,
         columns: &[&str],
         mut into: T,
-        take: impl Fn(&mut T, &RecordBatch) -> Result<(), IndexError> + Send + Sync + 'static,
+        prepare: impl Fn(RecordBatch) -> Result<P, IndexError> + Clone + Send + Sync + 'static,
+        take: impl Fn(&mut T, P) -> Result<(), IndexError> + Send + Sync + 'static,
     ) -> Result<T, IndexError> {
         let (hold, ranges, suspects) = (Arc::clone(&rows.hold), rows.ranges.clone(), self.suspects.clone());
         // A generation without vectors has no such column.
@@ -73,12 +78,14 @@ impl Store {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             for (id, ranges) in ranges {
                 hold.check()?;
-                table::read_noting(&suspects, &hold.snapshot, id, &columns, Some(ranges), &mut |batch| {
+                let (at, prepare) = (&hold.snapshot, prepare.clone());
+                let mut visit = |prepared| {
                     hold.check()?;
-                    take(&mut into, &batch)
-                })
-                .await
-                .map_err(|error| hold.blame(error))?;
+                    take(&mut into, prepared)
+                };
+                let reading =
+                    table::read_prepared(at, id, &columns, Some(ranges), OWNER_BATCH_ROWS, prepare, &mut visit);
+                table::noting(&suspects, id, reading).await.map_err(|error| hold.blame(error))?;
             }
             Ok(into)
         };
