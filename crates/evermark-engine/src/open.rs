@@ -38,7 +38,7 @@ impl Inner {
         let (embedder, absent) = Embedding::open(embeddings, &layout.embeddings_dir(), &world)?;
         let model = embedder.as_ref().map(Embedding::model);
         let open = || open_derived(&layout, &world, indexes.as_ref(), model, &identity.root_id);
-        let (ledger, live, strays_possible) = match open() {
+        let Derived { ledger, live, strays_possible, n_entries } = match open() {
             Err(error) if error.kind() == ErrorKind::NoSpace => {
                 let freed = ballast.release()? + make_room(&layout, indexes.as_ref());
                 tracing::warn!(%error, freed, "the disk is full: what nobody needs is removed, and the index opened again");
@@ -87,10 +87,10 @@ impl Inner {
             world,
         };
         inner.keep_budget();
-        inner.recall_losses()?;
+        inner.recall_losses(n_entries)?;
         inner.adopt_everos_buffer()?;
         let mut inbox_paths = Vec::new();
-        inner.vault.scan(&mut |path, _| {
+        inner.vault.scan_inboxes(&mut |path, _| {
             if crate::inbox::is_inbox_path(path) {
                 inbox_paths.push(path.to_owned());
             }
@@ -157,13 +157,13 @@ impl Inner {
         *unflushed = crate::indexer::Unflushed::default();
         self.layout.prepare()?;
         let model = self.embedder.as_ref().map(Embedding::model);
-        let (ledger, live, strays) =
+        let Derived { ledger, live, strays_possible, n_entries } =
             open_derived(&self.layout, &self.world, self.indexes.as_ref(), model, &self.identity.root_id)?;
         *self.ledger.write().expect(POISON) = ledger;
         *self.live.write().expect(POISON) = live;
-        self.strays_possible.store(strays, Ordering::Release);
+        self.strays_possible.store(strays_possible, Ordering::Release);
         self.keep_budget();
-        self.recall_losses()?;
+        self.recall_losses(n_entries)?;
         drop(unflushed);
         self.reconciling.lock().expect(POISON).ask();
         self.tasks.reconcile.ring();
@@ -188,24 +188,36 @@ fn make_room(layout: &Layout, indexes: &dyn OpenIndex) -> u64 {
     before.saturating_sub(footprint(&layout.index_dir()).bytes)
 }
 
+/// Ledger and live generation, as they were opened.
+struct Derived {
+    ledger: Arc<Ledger>,
+    live: Arc<Live>,
+    /// Whether the index may hold rows that no file has: then they are swept once everything is compared.
+    strays_possible: bool,
+    /// Entries in the ledger.
+    n_entries: u64,
+}
+
 /// Opens ledger and live generation so that they belong together; whatever does not is made anew, from nothing.
-///
-/// Returns also whether the index may hold rows that no file has: then they are swept once everything is compared.
 fn open_derived(
     layout: &Layout,
     world: &Arc<dyn World>,
     indexes: &dyn OpenIndex,
     model: Option<&ModelId>,
     root_id: &str,
-) -> Result<(Arc<Ledger>, Arc<Live>, bool), Error> {
+) -> Result<Derived, Error> {
     let (ledger, opened) = Ledger::open_or_recreate(&layout.ledger_file(), Arc::clone(world))?;
     if let Opened::Recreated { why, aside } = &opened {
         tracing::warn!(why, ?aside, "the ledger was damaged: it is made anew from the Markdown");
     }
-    let found = match layout.current()? {
-        Some(generation) => Live::open(layout, indexes, generation)?,
-        None => None,
-    };
+    let generation = layout.current()?;
+    // Both read as much as there are memories: side by side.
+    let (n_entries, found) = std::thread::scope(|scope| {
+        let counting = scope.spawn(|| ledger.n_entries());
+        let found = generation.map(|generation| Live::open(layout, indexes, generation)).transpose();
+        (counting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
+    });
+    let (mut n_entries, found) = (n_entries?, found?.flatten());
     let kept = found.is_some();
     let live = match found {
         Some(live) => live,
@@ -218,14 +230,15 @@ fn open_derived(
     let binding = Binding { root_id: root_id.to_owned(), generation: live.generation.to_string() };
     let belongs = kept && ledger.binding()?.as_ref() == Some(&binding);
     // An index that lost its rows, or never keeps them, makes the ledger's word worthless too.
-    let emptied = belongs && live.rows()? == 0 && ledger.n_entries()? > 0;
+    let emptied = belongs && live.rows()? == 0 && n_entries > 0;
     if !belongs || emptied {
         // Whatever the ledger says is indexed, is not, or not here. Rows that are there answer until they are replaced.
         ledger.clear()?;
         ledger.bind(&binding)?;
+        n_entries = 0;
     }
     remove_other_generations(layout, &live);
-    Ok((Arc::new(ledger), Arc::new(live), kept && !belongs))
+    Ok(Derived { ledger: Arc::new(ledger), live: Arc::new(live), strays_possible: kept && !belongs, n_entries })
 }
 
 /// Removes generations that are not live: left over from a rebuild that was cut short, or already replaced.

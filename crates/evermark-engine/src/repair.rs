@@ -126,7 +126,7 @@ impl Inner {
     }
 
     /// Reads from the ledger what has been made good of the live generation's losses, after opening both.
-    pub(crate) fn recall_losses(&self) -> Result<(), Error> {
+    pub(crate) fn recall_losses(&self, n_entries: u64) -> Result<(), Error> {
         let live = self.live();
         let note = self.ledger().note(NOTE)?;
         let mended = note.as_deref().and_then(|note| note.rsplit_once(':')).and_then(|(generation, losses)| {
@@ -136,7 +136,7 @@ impl Inner {
         // A loss that nobody could count shows in the numbers: an index put back from a copy, an older version.
         let (rows, ledger) = (live.rows()?, self.ledger());
         // As many rows as entries: nothing was copied, and nothing lost. Only what differs is worth the slow count.
-        let recorded = if ledger.n_entries()? == rows { rows } else { ledger.distinct_entries()? };
+        let recorded = if n_entries == rows { rows } else { ledger.distinct_entries()? };
         // A process that died at work may have written rows, or removed some, without telling the ledger.
         let is_doubtful = rows < recorded || self.ledger().died_working();
         self.upkeep.rows_are_missing.store(is_doubtful, Ordering::Release);

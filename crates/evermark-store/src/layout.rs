@@ -24,7 +24,9 @@ mod tests;
 pub const FORMAT: u64 = 1;
 
 /// The folders of a project that hold memories.
-pub const SCOPE_DIRS: [&str; 4] = ["agents", "inbox", "knowledge", "users"];
+pub const SCOPE_DIRS: [&str; 4] = ["agents", INBOX_DIR, "knowledge", "users"];
+/// The one that holds messages, not memories.
+pub const INBOX_DIR: &str = "inbox";
 
 /// Paths below one root.
 #[derive(Clone, Debug, PartialEq, Eq)]

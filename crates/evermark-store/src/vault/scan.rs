@@ -7,7 +7,7 @@ use super::{Vault, what_is};
 use crate::dir::{Dir, Listed};
 use crate::durable;
 use crate::error::{At, Finding, Result, What};
-use crate::layout::SCOPE_DIRS;
+use crate::layout::{INBOX_DIR, SCOPE_DIRS};
 use evermark_core::reconcile::Stamp;
 use rustix::fs::FileType;
 use std::collections::{BTreeSet, HashMap};
@@ -90,9 +90,16 @@ impl Vault {
 
     /// Visits every candidate file in one folder and below; an empty path is the whole vault.
     pub fn scan_under(&self, under: &str, visit: &mut dyn FnMut(&str, Stamp)) -> ScanReport {
-        let mut walk =
-            Walk { vault: self, visit, report: ScanReport { under: under.to_owned(), ..ScanReport::default() } };
+        let report = ScanReport { under: under.to_owned(), ..ScanReport::default() };
+        let mut walk = Walk { vault: self, visit, scope_dirs: &SCOPE_DIRS, report };
         walk.start(under);
+        walk.report
+    }
+
+    /// Visits every file in the inboxes of all scopes: a look at few folders, however many memories there are.
+    pub fn scan_inboxes(&self, visit: &mut dyn FnMut(&str, Stamp)) -> ScanReport {
+        let mut walk = Walk { vault: self, visit, scope_dirs: &[INBOX_DIR], report: ScanReport::default() };
+        walk.start("");
         walk.report
     }
 
@@ -164,6 +171,8 @@ impl<'a> Swap<'a> {
 struct Walk<'a> {
     vault: &'a Vault,
     visit: &'a mut dyn FnMut(&str, Stamp),
+    /// Folders of a scope that are looked into.
+    scope_dirs: &'a [&'a str],
     report: ScanReport,
 }
 
@@ -264,7 +273,7 @@ impl Walk<'_> {
             let child_rel = || join(rel, text);
             match depth {
                 // `<root>/<app>/<project>/<scope folder>`: only folders, and only four of the last.
-                0..=2 if depth == 2 && !SCOPE_DIRS.contains(&text) => {}
+                0..=2 if depth == 2 && !self.scope_dirs.contains(&text) => {}
                 0..=2 => match kind {
                     FileType::Directory => children.push((text.to_owned(), Child::Folder)),
                     FileType::Symlink if leads_to_folder(dir, &name) => {

@@ -44,6 +44,23 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn inboxes_are_found_without_a_look_at_anything_else() {
+    let room = Room::new();
+    let inbox = ["a_app/p1/inbox/s-1/00000001.md", "a_app/p2/inbox/s-2/00000001.md", "b_app/p1/inbox/s-1/00000001.md"];
+    let others =
+        [LIN, "a_app/p1/users/inbox/user.md", "a_app/inbox/users/lin/user.md", "b_app/p1/agents/inbox/.cases/x.md"];
+    inbox.iter().chain(&others).for_each(|path| {
+        room.save(path, "something");
+    });
+    let mut seen = Vec::new();
+    let report = room.vault.scan_inboxes(&mut |path, _| seen.push(path.to_owned()));
+    assert_eq!(seen, inbox);
+    assert!(report.is_complete());
+    // The root, three scopes' two levels and their inboxes with a session each; others' scopes, but nothing within them.
+    assert_eq!((report.n_files, report.n_folders), (3, 15));
+}
+
+#[test]
 fn a_write_on_a_wrong_belief_changes_nothing() {
     let room = Room::new();
     let nobody = Digest32::of(b"nobody wrote this");
