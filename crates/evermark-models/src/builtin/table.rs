@@ -49,19 +49,21 @@ impl<'a> Table<'a> {
         })
     }
 
-    fn find(&self, hash: u64, mark: u8, piece: &[u8]) -> Option<u16> {
-        let mask = self.slots.len() - 1;
-        // The table is at most half full, so there is an empty slot.
-        let mut slot = hash as usize & mask;
-        loop {
-            let token = u16::from_le_bytes(self.slots[slot]).checked_sub(1)?;
-            let [a, b, c, d, length, marked, ..] = self.tokens[usize::from(token)];
-            let start = u32::from_le_bytes([a, b, c, d]) as usize;
-            if usize::from(length) == piece.len() && marked == mark && self.text[start..].starts_with(piece) {
-                return Some(token);
-            }
-            slot = (slot + 1) & mask;
-        }
+    /// Returns a byte of its token's hash for every slot, 0 where there is none. Most of what is looked for is not in the table,
+    /// and that byte says so.
+    pub(super) fn tags(&self) -> Vec<u8> {
+        let tag = |slot: &[u8; 2]| {
+            let (text, mark) = self.token(u16::from_le_bytes(*slot).checked_sub(1)?);
+            Some(tag_of(text.iter().fold(step(FNV_BASIS, mark), |hash, byte| step(hash, *byte))))
+        };
+        self.slots.iter().map(|slot| tag(slot).unwrap_or(0)).collect()
+    }
+
+    /// Returns what a token says, and whether it goes on with a word.
+    pub(super) fn token(&self, token: u16) -> (&'a [u8], u8) {
+        let [a, b, c, d, length, mark, ..] = self.tokens[usize::from(token)];
+        let start = u32::from_le_bytes([a, b, c, d]) as usize;
+        (&self.text[start..start + usize::from(length)], mark)
     }
 
     /// Returns a token's row, as signed bytes, and what it is multiplied with; `None` for a token that means nothing.
@@ -82,7 +84,35 @@ impl<'a> Table<'a> {
     }
 }
 
-impl Pieces for Table<'_> {
+/// A table to look pieces up in, with its [`Table::tags`].
+#[derive(Clone, Copy)]
+pub(super) struct Vocabulary<'a> {
+    pub(super) table: Table<'a>,
+    pub(super) tags: &'a [u8],
+}
+
+impl Vocabulary<'_> {
+    fn find(&self, hash: u64, mark: u8, piece: &[u8]) -> Option<u16> {
+        let (mask, wanted) = (self.tags.len() - 1, tag_of(hash));
+        // The table is at most half full, so there is an empty slot.
+        let mut slot = hash as usize & mask;
+        loop {
+            match self.tags[slot] {
+                0 => return None,
+                tag if tag == wanted => {
+                    let token = u16::from_le_bytes(self.table.slots[slot]).checked_sub(1)?;
+                    if self.table.token(token) == (piece, mark) {
+                        return Some(token);
+                    }
+                }
+                _ => {}
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+}
+
+impl Pieces for Vocabulary<'_> {
     type Piece = u16;
 
     fn longest(&self, word: &str, continues: bool) -> Option<(u16, usize)> {
@@ -103,6 +133,11 @@ impl Pieces for Table<'_> {
 
 /// Longest piece of the vocabulary, in bytes, and a little more.
 const PIECE_BYTES_MAX: usize = 24;
+
+/// Returns bits of a hash that its place in the table is not made of; never 0.
+fn tag_of(hash: u64) -> u8 {
+    ((hash >> 32) as u8).max(1)
+}
 
 fn step(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)

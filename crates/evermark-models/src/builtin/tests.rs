@@ -1,4 +1,5 @@
 use super::*;
+use crate::wordpiece::Pieces;
 use evermark_core::filter::Filter;
 use evermark_core::id::Kind;
 use evermark_core::index::{Ask, Indexable};
@@ -28,6 +29,19 @@ fn the_table_is_whole() {
 }
 
 #[test]
+fn every_token_is_found_by_what_it_says() {
+    let table = Table::of(BYTES).unwrap();
+    let tags = table.tags();
+    let vocabulary = Vocabulary { table, tags: &tags };
+    let (n_tokens, ..) = table.shape();
+    for token in 0..u16::try_from(n_tokens).unwrap() {
+        let (text, mark) = table.token(token);
+        let text = std::str::from_utf8(text).unwrap();
+        assert_eq!(vocabulary.longest(text, mark == 1), Some((token, text.len())), "{text}");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_table_are_refused() {
     assert!(Table::of(&BYTES[..BYTES.len() - 1]).is_none());
     assert!(Table::of(&BYTES[..20]).is_none());
@@ -38,9 +52,11 @@ fn bytes_that_are_no_table_are_refused() {
 
 #[test]
 fn texts_are_cut_as_the_model_was_taught() {
+    let table = Table::of(BYTES).unwrap();
+    let tags = table.tags();
     for (text, expected) in CASES {
         let mut found = Vec::new();
-        Cutter::new(Table::of(BYTES).unwrap(), Case::Folded).words(text, &mut |_, pieces| match pieces {
+        Cutter::new(Vocabulary { table, tags: &tags }, Case::Folded).words(text, &mut |_, pieces| match pieces {
             [] => found.push(UNKNOWN),
             pieces => found.extend_from_slice(pieces),
         });
