@@ -275,12 +275,15 @@ impl Inner {
         }
         self.upkeep.gate.fitted(self.settings.files_per_tick);
         unflushed.bytes += bytes;
-        let upserted: HashSet<MemoryKey> = rows.iter().map(|row| row.memory.key()).collect();
+        let n_rows = rows.len();
+        // Asked for of what a file held before and does not hold now.
+        let may_lose = read.iter().any(|file| !file.before.is_empty());
+        let upserted: HashSet<MemoryKey> = rows.iter().filter(|_| may_lose).map(|row| row.memory.key()).collect();
         for chunk in in_chunks(rows, self.settings.flush_rows_max) {
             live.index.upsert(chunk)?;
         }
-        unflushed.rows += upserted.len();
-        unflushed.rows_upserted += upserted.len() as u64;
+        unflushed.rows += n_rows;
+        unflushed.rows_upserted += n_rows as u64;
         for (position, file) in read.into_iter().enumerate() {
             let retry = retries.get(&position).cloned();
             self.finish(file, retry, &upserted, &vectorless, &live, unflushed)?;
@@ -302,7 +305,7 @@ impl Inner {
     /// Returns what the index holds of a file.
     fn held_by(&self, path: &str, unflushed: &Unflushed) -> Result<HashMap<MemoryKey, Digest32>, Error> {
         match unflushed.held.get(path) {
-            Some(held) => Ok(held.clone()),
+            Some(held) => Ok(held.iter().map(|entry| (entry.key.clone(), entry.digest)).collect()),
             None => Ok(self.ledger().entries(path)?.into_iter().map(|entry| (entry.key, entry.digest)).collect()),
         }
     }
@@ -364,6 +367,8 @@ impl Inner {
         self.applied(&claim.path, ticket);
         let problems: Vec<FileProblem> = reading.findings.iter().map(FileProblem::of).collect();
         let place = markdown::place(&claim.path);
+        let mut entries: Vec<Entry> = entries.into_iter().map(|(key, digest)| Entry { key, digest }).collect();
+        entries.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         let record = FileRecord {
             path: claim.path.clone(),
             kind: place.as_ref().map_or("", |place| kind_name(place.kind)).to_owned(),
@@ -371,7 +376,7 @@ impl Inner {
             finding: (!problems.is_empty()).then(|| problems_text(&problems)),
             stamp,
             digest,
-            entries: entries.into_iter().map(|(key, digest)| Entry { key, digest }).collect(),
+            entries: entries.into(),
             scope: place.map_or_else(Scope::default, |place| place.scope),
             messages,
         };
@@ -422,15 +427,14 @@ impl Inner {
 
     /// Makes the rows of what is new or changed, with vectors where they can be had. What files hold is taken out of them.
     fn rows_of(&self, read: &mut [Read], live: &Live) -> Rows {
+        let taken: Vec<Vec<Memory>> = read.iter_mut().map(|file| std::mem::take(&mut file.reading.memories)).collect();
         // By position of the file, and of the memory in it.
         let mut chosen: Vec<(usize, usize)> = Vec::new();
         let mut memories = Vec::new();
-        let mut keys = HashSet::new();
-        for (position, file) in read.iter_mut().enumerate() {
-            for (nth, (memory, Marked { key, mark, .. })) in
-                std::mem::take(&mut file.reading.memories).into_iter().zip(&file.marks).enumerate()
-            {
-                if file.before.get(key) != Some(mark) && keys.insert(key.clone()) {
+        let mut keys: HashSet<&MemoryKey> = HashSet::new();
+        for (position, (file, taken)) in read.iter().zip(taken).enumerate() {
+            for (nth, (memory, Marked { key, mark, .. })) in taken.into_iter().zip(&file.marks).enumerate() {
+                if file.before.get(key) != Some(mark) && keys.insert(key) {
                     chosen.push((position, nth));
                     memories.push(memory);
                 }

@@ -4,9 +4,9 @@ use super::{Claim, Inner, Retry};
 use crate::beat::millis;
 use crate::error::Error;
 use evermark_core::id::MemoryKey;
-use evermark_core::memory::Digest32;
-use evermark_store::ledger::catalog::FileRecord;
+use evermark_store::ledger::catalog::{Entry, FileRecord};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct Unflushed {
     /// Files whose rows are durable, and which the ledger has not been told of yet.
     pub(super) flushed: Vec<Applied>,
     /// What each file of these two lists holds by its newest reading: nothing, where it is gone. The ledger does not know yet.
-    pub(super) held: HashMap<String, HashMap<MemoryKey, Digest32>>,
+    pub(super) held: HashMap<String, Arc<[Entry]>>,
     pub(super) rows: usize,
     /// About how many bytes those rows take.
     pub(super) bytes: u64,
@@ -67,20 +67,19 @@ impl Unflushed {
 
     /// Takes on a file whose rows are in the index, or out of it.
     pub(super) fn push(&mut self, applied: Applied) {
-        let entries = applied.record.iter().flat_map(|record| &record.entries);
-        let held = entries.map(|entry| (entry.key.clone(), entry.digest)).collect();
+        let held = applied.record.as_ref().map(|record| Arc::clone(&record.entries)).unwrap_or_default();
         self.held.insert(applied.claim.path.clone(), held);
         self.done.push(applied);
     }
 
     /// Tells whether a file that the ledger says holds this memory may hold it still.
     pub(super) fn may_hold(&self, path: &str, key: &MemoryKey) -> bool {
-        self.held.get(path).is_none_or(|held| held.contains_key(key))
+        self.held.get(path).is_none_or(|held| holds(held, key))
     }
 
     /// Tells whether a file other than `path` was found to hold this memory.
     pub(super) fn is_held_by_other(&self, path: &str, key: &MemoryKey) -> bool {
-        self.held.iter().any(|(holder, held)| held.contains_key(key) && holder != path)
+        self.held.iter().any(|(holder, held)| holder != path && holds(held, key))
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -91,6 +90,11 @@ impl Unflushed {
             files_removed: self.files_removed,
         }
     }
+}
+
+/// Tells whether a file's entries, in the order of their keys, hold this one.
+fn holds(entries: &[Entry], key: &MemoryKey) -> bool {
+    entries.binary_search_by(|entry| entry.key.cmp(key)).is_ok()
 }
 
 impl Inner {
@@ -143,7 +147,7 @@ impl Inner {
             match record {
                 // A file that was read twice is what it was the second time.
                 _ if newest.get(claim.path.as_str()) != Some(&n) => {}
-                Some(record) => records.push(record.clone()),
+                Some(record) => records.push(record),
                 None => gone.push(claim.path.clone()),
             }
             match retry {

@@ -9,7 +9,9 @@ use evermark_core::id::{Kind, MemoryKey, Owner, Scope};
 use evermark_core::memory::Digest32;
 use evermark_core::reconcile::{Known, Stamp};
 use rusqlite::{OptionalExtension, params};
+use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Passed before a batch of files is recorded.
 pub const RECORD: &str = "ledger.record";
@@ -68,7 +70,7 @@ pub struct FileRecord {
     pub finding: Option<String>,
     pub stamp: Stamp,
     pub digest: Digest32,
-    pub entries: Vec<Entry>,
+    pub entries: Arc<[Entry]>,
     /// The app and project that the messages' sessions belong to.
     pub scope: Scope,
     pub messages: Vec<MessageRef>,
@@ -182,12 +184,12 @@ impl Ledger {
     }
 
     /// Records files and replaces their entries and messages, all together. Returns what changed, in the same order.
-    pub fn record(&self, records: &[FileRecord]) -> Result<Vec<Changes>> {
+    pub fn record(&self, records: &[impl Borrow<FileRecord>]) -> Result<Vec<Changes>> {
         self.reach(RECORD, "record files")?;
         let now_us = self.world().now_us();
         self.transaction("record files", |transaction| {
             let mut owners = Owners::new(transaction);
-            records.iter().map(|record| record_one(&mut owners, record, now_us)).collect()
+            records.iter().map(|record| record_one(&mut owners, record.borrow(), now_us)).collect()
         })
     }
 

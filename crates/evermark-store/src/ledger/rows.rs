@@ -149,7 +149,7 @@ pub(super) fn compare(
 ) -> rusqlite::Result<Diff> {
     let mut changes = Changes::default();
     let mut seen = HashSet::with_capacity(record.entries.len());
-    for entry in &record.entries {
+    for entry in record.entries.iter() {
         if !seen.insert(&entry.key) {
             continue;
         }

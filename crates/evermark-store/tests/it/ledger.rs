@@ -102,7 +102,7 @@ fn recording_says_what_changed() {
     assert_eq!(desk.ledger.record(std::slice::from_ref(&second)).unwrap(), [expected]);
     let mut entries = desk.ledger.entries(&second.path).unwrap();
     entries.sort_by(|a, b| a.key.cmp(&b.key));
-    let mut expected = second.entries.clone();
+    let mut expected = second.entries.to_vec();
     expected.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(entries, expected);
     let row = desk.ledger.file(&second.path).unwrap().unwrap();
@@ -149,7 +149,7 @@ fn both_copies_forgotten_together_are_gone() {
 fn equal_ids_of_two_owners_never_collide() {
     let desk = Desk::new();
     let mut other = record("x/b/users/lin/a.md", &[("1", "theirs")]);
-    other.entries[0].key.owner.scope = Scope::new("x", "b");
+    Arc::make_mut(&mut other.entries)[0].key.owner.scope = Scope::new("x", "b");
     desk.ledger.record(&[record("a/b/users/lin/a.md", &[("1", "ours")]), other.clone()]).unwrap();
     assert_eq!(desk.ledger.locate(&other.entries[0].key).unwrap(), ["x/b/users/lin/a.md"]);
     assert_eq!(desk.ledger.forget(&["a/b/users/lin/a.md".to_owned()]).unwrap()[0].elsewhere, None);
