@@ -143,6 +143,8 @@ impl Views {
 
     /// Loads a view; `None` when somebody else was quicker.
     fn load(&self, store: &Store, owner: &Owner, key: u64) -> Result<Option<View>, IndexError> {
+        // First the turn, then the hold on what is there: a hold that waits keeps old files, and may be ended for it.
+        let turn = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let first = std::cell::Cell::new(false);
         let rows = store.owner_rows(owner, || {
             let mut slots = self.slots();
@@ -153,10 +155,8 @@ impl Views {
             return rows.map(|_| None);
         }
         let n_rows = rows.as_ref().map_or(0, |rows| rows.n_rows + rows.waiting.len());
-        let built = rows.map_err(Stopped::Failed).and_then(|rows| {
-            let _turn = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-            self.build(store, owner, &rows)
-        });
+        let built = rows.map_err(Stopped::Failed).and_then(|rows| self.build(store, owner, &rows));
+        drop(turn);
         let mut slots = self.slots();
         let log = match slots.by_owner.remove(&key) {
             Some(Slot::Loading(log)) => log,
