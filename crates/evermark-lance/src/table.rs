@@ -24,6 +24,7 @@ use lance::io::ObjectStoreRegistry;
 use lance::session::Session;
 use lance_table::format::Fragment;
 use lance_table::io::deletion::relative_deletion_file_path;
+use lance_table::utils::stream::ReadBatchFutStream;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -36,7 +37,7 @@ const INDEX_CACHE_BYTES: usize = 1 << 20;
 const METADATA_CACHE_BYTES: usize = 16 << 20;
 /// Rows decoded at once.
 const BATCH_ROWS: u32 = 4096;
-/// Batches that are decoded at once: one for each thread of the room, and one that is ready.
+/// Batches that [`read_prepared`] has in work: one for each thread of the room, and one that is ready.
 const AHEAD: usize = 3;
 /// A data file is closed at this many rows; the byte limit of `compact` closes it earlier.
 const FILE_ROWS_MAX: usize = 1 << 20;
@@ -305,6 +306,8 @@ fn fragment(at: &Snapshot, id: u64) -> Result<FileFragment, IndexError> {
     Ok(FileFragment::new(Arc::clone(at), metadata.clone()))
 }
 
+const READING: &str = "read rows of the index";
+
 /// Reads live rows of one fragment, whole or in ranges of offsets, batch by batch, with each row's address (`_rowaddr`).
 pub(crate) async fn read(
     at: &Snapshot,
@@ -313,10 +316,14 @@ pub(crate) async fn read(
     ranges: Option<Ranges>,
     visit: &mut (dyn FnMut(RecordBatch) -> Result<(), IndexError> + Send),
 ) -> Result<(), IndexError> {
-    read_prepared(at, id, columns, ranges, BATCH_ROWS, Ok, visit).await
+    let mut batches = batches(at, id, columns, ranges, BATCH_ROWS).await?.buffered(2);
+    while let Some(batch) = batches.next().await {
+        visit(batch.map_err(|error| unreadable(READING, error))?)?;
+    }
+    Ok(())
 }
 
-/// The same, with work on each batch that needs no order: it is done beside reading and visiting.
+/// The same for whoever is waited for: batches are decoded and prepared beside reading and visiting, on all threads of the room.
 pub(crate) async fn read_prepared<T: Send + 'static>(
     at: &Snapshot,
     id: u64,
@@ -326,16 +333,7 @@ pub(crate) async fn read_prepared<T: Send + 'static>(
     prepare: impl Fn(RecordBatch) -> Result<T, IndexError> + Clone + Send + Sync + 'static,
     visit: &mut (dyn FnMut(T) -> Result<(), IndexError> + Send),
 ) -> Result<(), IndexError> {
-    let doing = "read rows of the index";
-    let fragment = fragment(at, id)?;
-    let projection = at.schema().project(columns).map_err(|error| unreadable(doing, error))?;
-    let config = FragReadConfig::default().with_row_address(true);
-    let reader = fragment.open(&projection, config).await.map_err(|error| unreadable(doing, error))?;
-    let stream = match ranges {
-        Some(ranges) => reader.read_ranges(ranges.into(), batch_rows).await,
-        None => reader.read_all(batch_rows).await,
-    };
-    let mut batches = stream.map_err(|error| unreadable(doing, error))?.fuse();
+    let mut batches = batches(at, id, columns, ranges, batch_rows).await?.fuse();
     let mut ahead = VecDeque::with_capacity(AHEAD);
     loop {
         while ahead.len() < AHEAD
@@ -343,17 +341,35 @@ pub(crate) async fn read_prepared<T: Send + 'static>(
         {
             let prepare = prepare.clone();
             ahead.push_back(tokio::spawn(async move {
-                let batch = batch.await.map_err(|error| unreadable(doing, error))?;
+                let batch = batch.await.map_err(|error| unreadable(READING, error))?;
                 prepare(batch)
             }));
         }
         let Some(next) = ahead.pop_front() else { return Ok(()) };
         let prepared = next.await.map_err(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => failed(doing, error),
+            Err(error) => failed(READING, error),
         })?;
         visit(prepared?)?;
     }
+}
+
+async fn batches(
+    at: &Snapshot,
+    id: u64,
+    columns: &[&str],
+    ranges: Option<Ranges>,
+    batch_rows: u32,
+) -> Result<ReadBatchFutStream, IndexError> {
+    let fragment = fragment(at, id)?;
+    let projection = at.schema().project(columns).map_err(|error| unreadable(READING, error))?;
+    let config = FragReadConfig::default().with_row_address(true);
+    let reader = fragment.open(&projection, config).await.map_err(|error| unreadable(READING, error))?;
+    let stream = match ranges {
+        Some(ranges) => reader.read_ranges(ranges.into(), batch_rows).await,
+        None => reader.read_all(batch_rows).await,
+    };
+    stream.map_err(|error| unreadable(READING, error))
 }
 
 /// Returns the addresses that [`read`] has added to a batch.
