@@ -14,6 +14,8 @@ use std::time::Duration;
 const HEAL_INTERVAL: Duration = Duration::from_secs(1);
 /// Files that the ledger is told of in one transaction.
 const ENQUEUED_AT_ONCE: usize = 64;
+/// For how long folders are looked at before single files have their turn.
+const FOLDERS_AT_ONCE: Duration = Duration::from_millis(50);
 /// Of the files that one round indexes, this share may become urgent at every look, however many already are.
 const ALWAYS_SHARE: usize = 4;
 
@@ -27,6 +29,8 @@ pub(crate) struct Sweeps {
     asked: bool,
     /// Paths to look at again, at these times (microseconds since 1970).
     later: HashMap<String, i64>,
+    /// Folders to look at with all that is in them, when there is time.
+    folders: BTreeSet<String>,
     /// Why removals are held back.
     held: Option<String>,
     /// A person has allowed the next removals.
@@ -91,11 +95,15 @@ impl Inner {
             let changes = watch.drain();
             overflow = changes.overflow;
             paths.extend(changes.paths);
-            paths.extend(changes.folders);
+            sweeps.folders.extend(changes.folders);
         }
         let due = sweeps.swept_at.is_none_or(|at| now >= at + self.settings.sweep_interval);
+        // Nobody tells again of what was not looked at: what fails is followed by a look at everything.
         if due || overflow || sweeps.asked {
-            self.sweep(&mut sweeps)?;
+            if let Err(error) = self.sweep(&mut sweeps) {
+                sweeps.ask();
+                return Err(error);
+            }
         } else {
             let now_us = self.world.now_us();
             let ripe: Vec<String> =
@@ -105,12 +113,14 @@ impl Inner {
                 paths.insert(path);
             }
             if let Err(error) = self.look_at(&mut sweeps, paths) {
-                // Nobody tells again of what was not looked at.
                 sweeps.ask();
                 return Err(error);
             }
         }
         self.publish(&sweeps);
+        if !sweeps.folders.is_empty() {
+            return Ok(Tick::Worked);
+        }
         Ok(Tick::Idle(self.next_look(&sweeps).min(HEAL_INTERVAL)))
     }
 
@@ -126,11 +136,12 @@ impl Inner {
     }
 
     /// Looks at single files, then at folders that came, went or were renamed, with all that is in them: those files have no events
-    /// of their own.
+    /// of their own. Of many folders some are left for the next tick, so that a file that is saved meanwhile does not wait for all.
     fn look_at(&self, sweeps: &mut Sweeps, paths: BTreeSet<String>) -> Result<(), Error> {
         let ledger = self.ledger();
         let mut looked = Looked::default();
         let (files, folders): (Vec<String>, Vec<String>) = paths.into_iter().partition(|path| place(path).is_some());
+        sweeps.folders.extend(folders);
         let done = files.iter().filter(|path| is_indexed_kind(path)).try_for_each(|path| {
             let known = ledger.file(path)?.map(|row| row.known);
             self.act(path, known.as_ref(), self.vault.look(path), sweeps, &mut looked)
@@ -138,15 +149,20 @@ impl Inner {
         // What was seen before something failed is not lost with it.
         self.settle(looked, sweeps).and(done)?;
         let mut looked = Looked::default();
-        let mut above: Option<&str> = None;
-        let done = folders.iter().try_for_each(|folder| {
-            // They come in order: what is in a folder right after it.
-            if above.is_some_and(|above| folder.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))) {
-                return Ok(());
-            }
-            above = Some(folder);
-            self.sweep_under(sweeps, folder, &mut looked)
-        });
+        let began = self.world.monotonic();
+        let mut done = Ok(());
+        while done.is_ok()
+            && self.world.monotonic().saturating_sub(began) < FOLDERS_AT_ONCE
+            && let Some(folder) = sweeps.folders.pop_first()
+        {
+            // What is in it is looked at along with it.
+            let below = format!("{folder}/");
+            let inner = sweeps.folders.range(below.clone()..).take_while(|inner| inner.starts_with(&below));
+            inner.cloned().collect::<Vec<_>>().iter().for_each(|inner| {
+                sweeps.folders.remove(inner);
+            });
+            done = self.sweep_under(sweeps, &folder, &mut looked);
+        }
         self.settle(looked, sweeps).and(done)
     }
 
@@ -180,6 +196,7 @@ impl Inner {
     /// Looks at every file.
     fn sweep(&self, sweeps: &mut Sweeps) -> Result<(), Error> {
         sweeps.asked = false;
+        sweeps.folders.clear();
         let mut known = HashMap::new();
         self.ledger().files("", &mut |row| {
             known.insert(row.path.clone(), row.known);
