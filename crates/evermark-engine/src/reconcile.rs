@@ -99,11 +99,9 @@ impl Inner {
         }
         let due = sweeps.swept_at.is_none_or(|at| now >= at + self.settings.sweep_interval);
         // Nobody tells again of what was not looked at: what fails is followed by a look at everything.
-        if due || overflow || sweeps.asked {
-            if let Err(error) = self.sweep(&mut sweeps) {
-                sweeps.ask();
-                return Err(error);
-            }
+        sweeps.asked |= overflow;
+        if due || sweeps.asked {
+            self.sweep(&mut sweeps)?;
         } else {
             let now_us = self.world.now_us();
             let ripe: Vec<String> =
@@ -193,10 +191,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Looks at every file.
+    /// Looks at every file. Until one goes well, what asked for it still does.
     fn sweep(&self, sweeps: &mut Sweeps) -> Result<(), Error> {
-        sweeps.asked = false;
-        sweeps.folders.clear();
         let mut known = HashMap::new();
         self.ledger().files("", &mut |row| {
             known.insert(row.path.clone(), row.known);
@@ -236,6 +232,8 @@ impl Inner {
         self.settle(looked, sweeps)?;
         self.vault.sweep(&report.leftovers);
         self.vault.tend();
+        sweeps.asked = false;
+        sweeps.folders.clear();
         sweeps.ended_at = Some(self.world.monotonic());
         sweeps.swept_at = sweeps.ended_at;
         self.publish(sweeps);

@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-/// Lance encodes on a pool of its own, but batches are decoded and taken apart here: twice the usual processors, so that a search
-/// that loads rows shares them with a flush or merge, instead of waiting behind one.
+/// Lance encodes on a pool of its own, but batches are decoded and taken apart here: on more threads than two, so that
+/// a search that loads rows shares the processors with a flush or merge, instead of waiting behind one.
 const WORKERS: usize = 4;
 
 /// How an operation ended when it did not succeed.
